@@ -1,0 +1,33 @@
+"""What several test files share: a small labelled data set, and a home of its own for each test."""
+
+import numpy as np
+import pytest
+
+from xraylib import data
+from xraylib.data import Slices
+
+
+def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
+    """Slices of three smooth phases with separate grey levels: quick to make, easy to learn."""
+    z, y, x = np.meshgrid(np.arange(n) / 8, np.arange(height), np.arange(width), indexing="ij")
+    field = np.sin(0.21 * x + z) + np.cos(0.17 * y - z) + np.sin(0.11 * (x + y) + seed)
+    labels = np.digitize(field, [-0.6, 0.6]).astype(np.uint8)
+    noise = np.random.default_rng(seed).normal(0, 700, labels.shape)
+    images = np.clip(np.array([21500, 35200, 41500])[labels] + noise, 0, 65535).astype(np.uint16)
+    return Slices(images, labels, np.arange(1, n + 1))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Runs and built-in slices of a test go into its temporary folder."""
+    monkeypatch.setenv("XRAYLIB_HOME", str(tmp_path / "home"))
+    for name in ("XRAYLIB_PROFILE", "XRAYLIB_DATA", "XRAYLIB_SEEDS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A labelled data set of 40 slices of 48 x 40 on disk."""
+    data.save(blobs(40, 48, 40), tmp_path / "set")
+    return tmp_path / "set"
