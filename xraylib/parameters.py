@@ -1,0 +1,125 @@
+"""The parameters that a reader may change, checked in one place before anything expensive starts."""
+
+import ast
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter is unknown, mistyped or out of range; the message says which, what was given and what is allowed."""
+
+
+def _whole(low: int, high: int, none: bool = False):
+    def check(name: str, value: Any) -> int | None:
+        if none and value is None:
+            return None
+        number = _number(name, value)
+        if number != int(number) or not low <= number <= high:
+            raise ParameterError(f"{name} is {value!r}; it must be a whole number from {low} to {high}"
+                                 f"{' or None (the profile decides)' if none else ''}.")
+        return int(number)
+    return check
+
+
+def _real(low: float, high: float):
+    def check(name: str, value: Any) -> float:
+        number = _number(name, value)
+        if not low <= number <= high:
+            raise ParameterError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
+        return number
+    return check
+
+
+def _number(name: str, value: Any) -> float:
+    """A number, also if YAML made a string of it (papermill reads 1e-3 as one)."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name} is {value!r}, not a number.") from None
+    if not math.isfinite(number):
+        raise ParameterError(f"{name} is {value!r}; it must be finite.")
+    return number
+
+
+def one_of(*allowed: str):
+    def check(name: str, value: Any) -> str:
+        if value not in allowed:
+            raise ParameterError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.")
+        return value
+    return check
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ParameterError(f"{name} is {value!r}; it must be a text in quotes.")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} is {value!r}; it must be True or False.")
+    return value
+
+
+def _sizes(name: str, value: Any) -> list[int]:
+    if not isinstance(value, (list, tuple)):
+        raise ParameterError(f"{name} is {value!r}; it must be a list of training sizes, as [5, 25], "
+                             "or [] (the profile decides).")
+    return [_whole(1, 100_000)(f"{name}[{index}]", size) for index, size in enumerate(value)]
+
+
+CHECKS = {
+    "profile": one_of("", "tiny", "laptop", "paper"),
+    "data_dir": _text,
+    "seed": _whole(0, 2**31 - 1),
+    "n_seeds": _whole(1, 100, none=True),
+    "n_train": _whole(1, 100_000, none=True),
+    "n_val": _whole(1, 100_000, none=True),
+    "sizes": _sizes,
+    "split": one_of("random", "block"),
+    "noise_std": _real(0, 65535),
+    "steps": _whole(1, 10_000_000, none=True),
+    "reuse": _flag,
+}
+
+
+def check(**parameters: Any) -> dict[str, Any]:
+    """The parameters, each of the right type and within its range; raises `ParameterError` for the first that is not.
+
+    An empty profile becomes $XRAYLIB_PROFILE, else "laptop"; an empty data_dir $XRAYLIB_DATA, else "" (built-in);
+    n_seeds None becomes $XRAYLIB_SEEDS, else 1.
+    """
+    unknown = [name for name in parameters if name not in CHECKS]
+    if unknown:
+        raise ParameterError(f"unknown parameter {unknown[0]!r}; the known ones are {', '.join(CHECKS)}.")
+    environment = {"profile": ("", "XRAYLIB_PROFILE", "laptop"), "data_dir": ("", "XRAYLIB_DATA", ""),
+                   "n_seeds": (None, "XRAYLIB_SEEDS", 1)}
+    for name, (empty, variable, default) in environment.items():
+        if name in parameters and parameters[name] == empty:
+            parameters[name] = os.environ.get(variable) or default
+    return {name: CHECKS[name](name, value) for name, value in parameters.items()}
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked parameters of a notebook, from its ``globals()``.
+
+    papermill writes the values it is given into a cell that begins with "# Parameters" and only warns of a name that
+    the notebook does not know; here an unknown name stops the notebook.
+    """
+    cells = [source for source in namespace["In"] if source.startswith("# Parameters")]
+    own = [source for source in namespace["In"] if source.startswith("# The parameters")]
+    known = {name for source in own for name in _assigned(source)}
+    unknown = sorted({name for source in cells for name in _assigned(source)} - known)
+    if unknown:
+        raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; "
+                             f"this notebook knows {', '.join(sorted(known))}.")
+    return check(**{name: namespace[name] for name in sorted(known)})
+
+
+def _assigned(source: str) -> list[str]:
+    return [target.id for node in ast.parse(source).body if isinstance(node, ast.Assign)
+            for target in node.targets if isinstance(target, ast.Name)]
