@@ -1,0 +1,51 @@
+# make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0)
+# make test     unit tests, the notebooks in the tiny profile, lint
+# make lab      JupyterLab on the notebooks
+# make publish  execute the notebooks in place, three seeds
+# make prove    the heavy proofs, outside CI
+# CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+PROFILE ?= laptop
+SEED ?= 0
+BIN := .venv/bin
+NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
+OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))
+
+.PHONY: run test lab publish prove
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+run: $(NAMES:%=$(OUT)/%.ipynb)
+	$(BIN)/python -m xraylib report
+
+$(OUT)/%.ipynb: notebooks/%.ipynb $(wildcard xraylib/*.py) | .venv/ready
+	@mkdir -p $(@D)
+	@echo "== $* ($(PROFILE), seed $(SEED))"
+	$(BIN)/papermill --no-progress-bar --stdout-file /dev/stdout --stderr-file /dev/stderr $< $(@:.ipynb=.part.ipynb) \
+	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))"
+	@mv $(@:.ipynb=.part.ipynb) $@
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test]"
+	touch $@
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+	rm -rf build/nbval && mkdir -p build/nbval
+	for name in $(NAMES); do $(BIN)/papermill --prepare-only --no-progress-bar notebooks/$$name.ipynb build/nbval/$$name.ipynb \
+	    -p profile tiny -p n_seeds 2 || exit 1; done
+	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest --nbval-lax build/nbval
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+publish: .venv/ready
+	for name in $(NAMES); do XRAYLIB_SEEDS=3 $(BIN)/jupyter nbconvert --execute --inplace \
+	    --CoalesceStreamsPreprocessor.enabled=True notebooks/$$name.ipynb || exit 1; done
+
+prove: .venv/ready
+	$(BIN)/python -m pytest tests/prove
