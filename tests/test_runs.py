@@ -27,8 +27,15 @@ def test_a_run_folder_holds_all_that_was_promised(drawn):
     assert run.folder == runs.folder_of(CONFIG, drawn.fingerprint)
     assert run.config["recipe"]["width"] == 8 and run.config["torch"] and run.config["note"] == drawn.note
     assert [row["step"] for row in run.history] == [1, 3, 4]
-    assert {name: len(scores.numbers) for name, scores in run.scores.items()} == {"val": 8, "test": 4, "test_noisy": 4}
-    assert (run.scores["test_noisy"].noise_std == 5000).all()
+    assert {name: len(scores.numbers) for name, scores in run.scores.items()} == {"val": 8, "test": 4}
+
+
+def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
+    config = configure("03_noisy_val", profile="tiny", steps=4, noisy="val", noise_std=3000)
+    run = runs.execute(config, sets.prepare(config, sets.open_source("tiny", str(folder))))
+    assert len(run.scores["val"].numbers) == 12 and set(run.history[0]) >= {"dice_clean", "dice_noisy"}
+    assert (run.scores["test_noisy"].noise_std == 3000).all()
+    assert "test block, noisy" in runs.dice_table([run])
 
 
 def test_a_complete_run_is_not_repeated(drawn, monkeypatch):

@@ -23,13 +23,13 @@ from .sets import Sets, home
 from .train import fit
 from .unet import UNet
 
-POSTER_STD = 5000.0  # the poster's noise, 16-bit grey levels
 POSTER = {  # what the poster trained and validated on, and its Dice in per cent (single runs)
     "01_baseline": ("400 random images; 100 random images", "99.105"),
     "02_noisy_train": ("540 of originals and noisy copies; 60 likewise", "99.08"),
     "03_noisy_val": ("480 originals; 60 originals and 60 noisy copies", "66.48 at best, 63.65 in the end"),
     "04_size_sweep": ("5 images; the baseline's", "98.667"),
 }
+TITLES = {"val": "validation", "test": "test block", "test_noisy": "test block, noisy"}
 
 
 class RunError(RuntimeError):
@@ -39,7 +39,7 @@ class RunError(RuntimeError):
 @dataclass(frozen=True)
 class Run:
     """A complete run, read from its folder. ``scores``: by set, "val" (as the experiment validates), "test" (the block
-    that nothing was chosen on) and "test_noisy" (the same with the poster's or the run's noise)."""
+    that nothing was chosen on) and, where the run has to do with noise, "test_noisy" (the same block with it)."""
 
     folder: Path
     config: dict
@@ -84,8 +84,9 @@ def execute(config: Config, sets: Sets, reuse: bool = False) -> Run:
             "data": sets.name, "fingerprint": sets.fingerprint, "note": sets.note, **circumstances()})
         history = fit(config.recipe, sets.train, sets.val, config.seed, folder)
         model = load_weights(folder / "model.safetensors")
-        noisy = noisy_copies(sets.test, config.noise_std or POSTER_STD, config.seed)
-        scored = {"val": sets.val, "test": sets.test, "test_noisy": noisy}
+        scored = {"val": sets.val, "test": sets.test}
+        if config.noise_std:
+            scored["test_noisy"] = noisy_copies(sets.test, config.noise_std, config.seed)
         scores = {name: pack(evaluate(model, part)) for name, part in scored.items()}
         write_history(folder / "history.csv", history)
         write_json(folder / "result.json", scores)
@@ -142,7 +143,9 @@ def percent(values: list[float]) -> str:
 def dice_table(found: list[Run]) -> str:
     """Dice in per cent, by set and phase; mean ± standard deviation over the runs (seeds)."""
     rows = []
-    for name, title in (("val", "validation"), ("test", "test block"), ("test_noisy", "test block, noisy")):
+    for name, title in TITLES.items():
+        if name not in found[0].scores:
+            continue
         dice = np.array([run.scores[name].dice.mean(0) for run in found])
         rows.append([title, str(len(found[0].scores[name].numbers)), f"**{percent(dice.mean(1))}**",
                      *(percent(dice[:, phase]) for phase in range(len(PHASES)))])
@@ -183,7 +186,8 @@ def summary() -> str:
         config = found[0].config
         rows.append([config["experiment"], config["profile"], config["data"], config["split"],
                      ", ".join(str(run.config["seed"]) for run in found), POSTER[config["experiment"]][1],
-                     *(percent([run.scores[name].mean for run in found]) for name in ("val", "test", "test_noisy")),
+                     *(percent([run.scores[name].mean for run in found]) if name in found[0].scores else ""
+                       for name in TITLES),
                      f"{np.mean([run.history[-1]['seconds'] for run in found]):.0f}", config["note"]])
-    return markdown(["experiment", "profile", "data", "split", "seeds", "poster, Dice %", "validation", "test block",
-                     "test block, noisy", "training, s", "how"], rows)
+    return markdown(["experiment", "profile", "data", "split", "seeds", "poster, Dice %", *TITLES.values(),
+                     "training, s", "how"], rows)
