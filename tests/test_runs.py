@@ -31,7 +31,7 @@ def test_a_run_folder_holds_all_that_was_promised(drawn):
 
 
 def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
-    config = configure("03_noisy_val", profile="tiny", steps=4, noisy="val", noise_std=3000)
+    config = configure("03_noisy_val", profile="tiny", steps=4, noise_std=3000)
     run = runs.execute(config, sets.prepare(config, sets.open_source("tiny", str(folder))))
     assert len(run.scores["val"].numbers) == 12 and set(run.history[0]) >= {"dice_clean", "dice_noisy"}
     assert (run.scores["test_noisy"].noise_std == 3000).all()

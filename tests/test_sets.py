@@ -50,7 +50,7 @@ def test_counts_that_were_asked_for_do_not_shrink():
 
 
 def test_experiment_2_gives_a_fifth_a_noisy_copy_before_the_split():
-    drawn = sets.prepare(configure("02_noisy_train", profile="tiny", n_train=54, n_val=18, noisy="pool"), source(60))
+    drawn = sets.prepare(configure("02_noisy_train", profile="tiny", n_train=54, n_val=18), source(60))
     both = data.join(drawn.train, drawn.val)
     assert (both.noise_std > 0).sum() == 12 and len(both) == 72
     copied = both.numbers[both.noise_std > 0]
@@ -58,13 +58,13 @@ def test_experiment_2_gives_a_fifth_a_noisy_copy_before_the_split():
 
 
 def test_experiment_2_by_block_keeps_copies_on_the_side_of_their_original():
-    drawn = sets.prepare(configure("02_noisy_train", profile="tiny", split="block", noisy="pool"), source(60))
+    drawn = sets.prepare(configure("02_noisy_train", profile="tiny", split="block"), source(60))
     assert not set(drawn.train.numbers) & set(drawn.val.numbers)
     assert "The gap between the blocks leaves" not in drawn.note
 
 
 def test_experiment_3_validates_on_pairs_that_differ_by_the_noise_alone():
-    drawn = sets.prepare(configure("03_noisy_val", profile="tiny", noisy="val", noise_std=3000), source(60))
+    drawn = sets.prepare(configure("03_noisy_val", profile="tiny", noise_std=3000), source(60))
     clean, noisy = drawn.val[:6], drawn.val[6:]
     assert np.array_equal(clean.numbers, noisy.numbers) and np.array_equal(clean.labels, noisy.labels)
     assert (noisy.noise_std == 3000).all() and not drawn.train.noise_std.any()

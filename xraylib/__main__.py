@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import runs, sets
+from . import fetch, runs, sets
 from .data import DataError
 from .parameters import ParameterError
 from .predict import replace
@@ -25,6 +25,11 @@ def make_data(arguments: argparse.Namespace) -> None:
     print(f"{len(source.slices)} + {len(source.test)} slices in {sets.home() / 'data' / 'built-in'}")
 
 
+def fetch_data(arguments: argparse.Namespace) -> None:
+    """Fetch the real slices and their labels from where their authors keep them."""
+    fetch.fetch(arguments.folder)
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m xraylib", description=__doc__)
     commands = main.add_subparsers(required=True, metavar="COMMAND")
@@ -34,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     command = data.add_parser("make", help=make_data.__doc__)
     command.add_argument("--profile", choices=PROFILES, default="laptop")
     command.set_defaults(call=make_data)
+    command = data.add_parser("fetch", help=fetch_data.__doc__)
+    command.add_argument("folder", nargs="?", default=sets.home() / "data" / "real")
+    command.set_defaults(call=fetch_data)
     return main
 
 
@@ -41,7 +49,7 @@ def main() -> None:
     arguments = parser().parse_args()
     try:
         arguments.call(arguments)
-    except (DataError, ParameterError, runs.RunError, TrainingError) as error:
+    except (DataError, ParameterError, runs.RunError, TrainingError, fetch.FetchError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -82,6 +82,17 @@ def learning_curve(history: list[dict[str, float]], ax: Axes, by_phase: bool = T
     ax.legend(frameon=False)
 
 
+def clean_and_noisy_curve(history: list[dict[str, float]], ax: Axes) -> None:
+    """Validation Dice against images seen: of the clean images, their noisy copies, and all (the poster's curve)."""
+    seen = [row["images"] for row in history]
+    for name, column, style in (("clean", "dice_clean", "o-"), ("all, as the poster", "dice", "s-k"),
+                                ("noisy", "dice_noisy", "v-")):
+        ax.plot(seen, [100 * row[column] for row in history], style, ms=5, label=name)
+    ax.set(xlabel="images (crops) seen", ylabel="validation Dice, %")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+
+
 def loss_curve(history: list[dict[str, float]], ax: Axes) -> None:
     """Training and validation loss against images seen."""
     seen = [row["images"] for row in history]
@@ -101,6 +112,40 @@ def dice_by_phase(scores: Scores, ax: Axes) -> None:
         ax.annotate(f"{dice[:, phase].mean():.2f}", (phase + 0.37, dice[:, phase].mean()), va="center")
     ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, xlim=(-0.5, len(PHASES) - 0.3), ylabel="Dice of an image, %")
     ax.grid(axis="y", alpha=0.3)
+
+
+def line_profile(images: list[np.ndarray], names: list[str], ax: Axes) -> None:
+    """Grey levels along the middle row of images (H, W) of the same slice; the last name is drawn on top."""
+    for image, name, colour in zip(images, names, ("0.72", "black"), strict=True):
+        row = image[len(image) // 2]
+        ax.plot(np.arange(len(row)) * VOXEL_NM / 1000, row, color=colour, lw=1, label=name)
+    ax.set(xlabel="position, µm", ylabel="grey level (16 bit)")
+    ax.legend(frameon=False, loc="lower right")
+
+
+def confusion_matrix(counts: np.ndarray, ax: Axes, title: str = "") -> None:
+    """What the pixels of each true phase are taken for, in per cent of it. ``counts``: (3, 3), [true, predicted]."""
+    share = 100 * counts / counts.sum(1, keepdims=True)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=130)
+    for true in range(len(PHASES)):
+        for guess in range(len(PHASES)):
+            ax.text(guess, true, f"{share[true, guess]:.1f}", ha="center", va="center")
+    ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, yticks=range(len(PHASES)), yticklabels=PHASES,
+           xlabel="predicted", ylabel="true", title=title)
+
+
+def dice_against_size(sizes: list[int], curves: dict[str, np.ndarray], ax: Axes) -> None:
+    """Dice against the number of training slices, on a logarithmic axis.
+
+    ``curves``: by name, (runs, sizes), 0..1; the line is the mean over the runs, the bars their standard deviation.
+    """
+    for (name, dice), style in zip(curves.items(), ("o-", "s--"), strict=True):
+        spread = 100 * dice.std(0, ddof=1) if len(dice) > 1 else None
+        ax.errorbar(sizes, 100 * dice.mean(0), spread, fmt=style, capsize=3, label=name)
+    ax.set(xscale="log", xlabel="training slices", ylabel="Dice, %", xticks=sizes, xticklabels=sizes)
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
 
 
 def errors(slices: Slices, predicted: np.ndarray, titles: list[str], palette: str = "rgb") -> Figure:

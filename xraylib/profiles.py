@@ -8,7 +8,9 @@ from typing import Any
 
 from .parameters import check, one_of
 
-EXPERIMENTS = ("01_baseline", "02_noisy_train", "03_noisy_val", "04_size_sweep")
+EXPERIMENTS = {  # and where the noise is: nowhere, in the pool that is split, in the second half of the validation set
+    "01_baseline": "none", "02_noisy_train": "pool", "03_noisy_val": "val", "04_size_sweep": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,6 @@ PROFILES = {
     "paper": Profile(500, 501, 50, _COUNTS, _SIZES, _PAPER, replace(_PAPER, steps=105 * 200, epochs=0)),
 }
 
-NOISY = ("none", "pool", "val")
-
 
 @dataclass(frozen=True)
 class Config:
@@ -73,7 +73,7 @@ class Config:
     n_val: int | None      # validation slices (likewise)
     split: str             # "random" (as published) or "block" (contiguous, with a gap)
     noise_std: float       # standard deviation of the added noise, 16-bit grey levels
-    noisy: str             # where the noise is: "none", "pool" (experiment 2) or "val" (experiment 3)
+    noisy: str             # where the noise is, see `EXPERIMENTS`
     recipe: Recipe
 
     def digest(self, fingerprint: str) -> str:
@@ -89,7 +89,7 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, **ch
     unknown, mistyped or out of range; `parameters.CHECKS` has the types and ranges.
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
-    noisy = one_of(*NOISY)("noisy", changes.pop("noisy", "none"))
+    noisy = EXPERIMENTS[experiment]
     defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0,
                 "steps": None}
     p = check(**defaults | dict(parameters or {}) | changes)
