@@ -48,4 +48,4 @@ publish: .venv/ready
 	    --CoalesceStreamsPreprocessor.enabled=True notebooks/$$name.ipynb || exit 1; done
 
 prove: .venv/ready
-	$(BIN)/python -m pytest tests/prove -o norecursedirs=
+	$(BIN)/python tests/prove/realism.py data/built-in/v1-500x501-seed0 $(if $(DATA),--real $(DATA))

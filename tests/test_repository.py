@@ -33,7 +33,7 @@ def test_the_repository_has_one_address():
     foreign = {"magn2998/XraySegmentation"}
     for path in tracked():
         if path.suffix in {".md", ".cff", ".yml", ".toml", ".ipynb"}:
-            assert set(address.findall(path.read_text())) <= {ours, foreign}, path
+            assert set(address.findall(path.read_text())) <= {ours, *foreign}, path
 
 
 def test_make_installs_the_torch_of_the_tested_environment():

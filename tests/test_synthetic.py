@@ -2,9 +2,9 @@ import re
 
 import numpy as np
 import pytest
+from realism import edge_width, grey_rows, threshold_dice
 
 from xraylib.phases import interface_area, label_agreement, volume_fractions
-from xraylib.realism import edge_width, grey_rows, threshold_dice
 from xraylib.synthetic import BLOCK, chunks, generate, hashed
 
 
