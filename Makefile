@@ -44,8 +44,8 @@ lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
 publish: .venv/ready
-	for name in $(NAMES); do XRAYLIB_SEEDS=3 $(BIN)/jupyter nbconvert --execute --inplace \
-	    --CoalesceStreamsPreprocessor.enabled=True notebooks/$$name.ipynb || exit 1; done
+	for name in $(NAMES); do \
+	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace notebooks/$$name.ipynb || exit 1; done
 
 prove: .venv/ready
 	$(BIN)/python tests/prove/realism.py data/built-in/v1-500x501-seed0 $(if $(DATA),--real $(DATA))

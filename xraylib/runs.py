@@ -27,7 +27,7 @@ POSTER = {  # what the poster trained and validated on, and its Dice in per cent
     "01_baseline": ("400 random images; 100 random images", "99.105"),
     "02_noisy_train": ("540 of originals and noisy copies; 60 likewise", "99.08"),
     "03_noisy_val": ("480 originals; 60 originals and 60 noisy copies", "66.48 at best, 63.65 in the end"),
-    "04_size_sweep": ("5 images; the baseline's", "98.667"),
+    "04_size_sweep": ("5 images; the baseline's", "98.667 with 5 images"),
 }
 TITLES = {"val": "validation", "test": "test block", "test_noisy": "test block, noisy"}
 
@@ -90,7 +90,8 @@ def execute(config: Config, sets: Sets, reuse: bool = False) -> Run:
         scores = {name: pack(evaluate(model, part)) for name, part in scored.items()}
         write_history(folder / "history.csv", history)
         write_json(folder / "result.json", scores)
-        (folder / "last.pt").unlink()
+        for rest in (folder / "last.pt", *folder.rglob("*.part*")):     # and what a killed process was writing
+            rest.unlink(missing_ok=True)
     return load(folder)
 
 
@@ -182,7 +183,9 @@ def summary() -> str:
         key = {name: value for name, value in run.config.items() if name in Config.__annotations__ and name != "seed"}
         groups.setdefault((json.dumps(key, sort_keys=True), run.config["fingerprint"]), []).append(run)
     rows = []
-    for found in sorted(groups.values(), key=lambda found: (found[0].config["experiment"], found[0].config["data"])):
+    order = ("experiment", "data", "split", "profile")
+    for found in sorted(groups.values(), key=lambda found: (*(found[0].config[name] for name in order),
+                                                            found[0].config["n_train"] or 0)):
         config = found[0].config
         rows.append([config["experiment"], config["profile"], config["data"], config["split"],
                      ", ".join(str(run.config["seed"]) for run in found), POSTER[config["experiment"]][1],

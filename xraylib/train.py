@@ -92,7 +92,7 @@ def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path) -> 
         order, position, step, seconds, history = load_state(folder / "last.pt", parts, generator).values()
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
 
-    bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False)
+    bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False, mininterval=1)
     for mark in marks[len(history):]:
         start, first, running = time.perf_counter(), step, torch.zeros((), device=device)
         while step < mark:
