@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 
 from .data import PHASES, VOXEL_NM, Slices
 from .scores import Scores
@@ -56,8 +57,10 @@ def show(picture: np.ndarray, ax: Axes, title: str = "", scale_bar: bool = False
     ax.set_axis_off()
     if scale_bar:
         length, (height, width) = 1000 / VOXEL_NM, picture.shape[:2]
-        ax.add_patch(Rectangle((0.04 * width, 0.93 * height), length, 0.015 * height, color="white"))
-        ax.text(0.04 * width + length / 2, 0.915 * height, "1 µm", color="white", ha="center", va="bottom")
+        edge = [withStroke(linewidth=3, foreground="black")]     # readable on bright phases too
+        ax.add_patch(Rectangle((0.04 * width, 0.93 * height), length, 0.015 * height, color="white", path_effects=edge))
+        ax.text(0.04 * width + length / 2, 0.915 * height, "1 µm", color="white", ha="center", va="bottom",
+                path_effects=edge)
 
 
 def histogram(slices: Slices, ax: Axes) -> None:
