@@ -102,7 +102,7 @@ def test_papermill_runs_it_from_any_folder_with_other_parameters(tmp_path):
     (["-p", "n_train", "0"], "n_train is 0; it must be a whole number"),
     (["-p", "sede", "3"], "unknown parameter 'sede'; this notebook knows data_dir"),
     (["-p", "data_dir", "nowhere"], "data is not a folder; data_dir must name"),
-    (["-p", "n_train", "60"], "n_train + n_val is 60 + 8 = 68, but there are 48 slices"),
+    (["-p", "n_train", "60"], "n_train + n_val is 60 + 1 = 61, but there are 48 slices"),
 ])
 def test_a_wrong_parameter_stops_it_with_a_sentence_before_anything_starts(tmp_path, arguments, message):
     done, _ = papermill("01_baseline", tmp_path, *arguments)
