@@ -51,6 +51,10 @@ def test_a_notebook_gives_its_own_parameters_as_they_are_now():
     assert parameters.from_notebook(namespace) == {"seed": 4, "split": "random"}
 
 
+def test_without_a_history_of_cells_the_parameters_that_are_there_are_taken():
+    assert parameters.from_notebook({"In": [""], "seed": 4, "split": "block", "other": 3}) == {"seed": 4, "split": "block"}
+
+
 def test_an_unknown_injected_parameter_stops_the_notebook():
     namespace = {"In": ["", OWN, "# Parameters\nsede = 4\n"], "seed": 0, "split": "random", "sede": 4}
     with pytest.raises(ParameterError, match="unknown parameter 'sede'; this notebook knows seed, split"):

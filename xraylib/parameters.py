@@ -108,11 +108,12 @@ def from_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The checked parameters of a notebook, from its ``globals()``.
 
     papermill writes the values it is given into a cell that begins with "# Parameters" and only warns of a name that
-    the notebook does not know; here an unknown name stops the notebook.
+    the notebook does not know; here an unknown name stops the notebook. (nbval keeps no history of the cells it runs:
+    then every parameter that is there is taken.)
     """
     cells = [source for source in namespace["In"] if source.startswith("# Parameters")]
     own = [source for source in namespace["In"] if source.startswith("# The parameters")]
-    known = {name for source in own for name in _assigned(source)}
+    known = {name for source in own for name in _assigned(source)} or {name for name in CHECKS if name in namespace}
     unknown = sorted({name for source in cells for name in _assigned(source)} - known)
     if unknown:
         raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; "
