@@ -52,7 +52,7 @@ def test_a_notebook_gives_its_own_parameters_as_they_are_now():
 
 
 def test_without_a_history_of_cells_the_parameters_that_are_there_are_taken():
-    assert parameters.from_notebook({"In": [""], "seed": 4, "split": "block", "other": 3}) == {"seed": 4, "split": "block"}
+    assert parameters.from_notebook({"In": [""], "seed": 4, "other": 3}) == {"seed": 4}
 
 
 def test_an_unknown_injected_parameter_stops_the_notebook():
