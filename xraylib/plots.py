@@ -91,9 +91,9 @@ def clean_and_noisy_curve(history: list[dict[str, float]], ax: Axes) -> None:
     for name, column, style in (("clean", "dice_clean", "o-"), ("all, as the poster", "dice", "s-k"),
                                 ("noisy", "dice_noisy", "v-")):
         ax.plot(seen, [100 * row[column] for row in history], style, ms=5, label=name)
-    ax.set(xlabel="images (crops) seen", ylabel="validation Dice, %")
+    ax.set(xlabel="images (crops) seen", ylabel="validation Dice, %", ylim=(0, 101))
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower right")
 
 
 def loss_curve(history: list[dict[str, float]], ax: Axes) -> None:
