@@ -88,6 +88,9 @@ def test_built_in_slices_are_made_once_and_whole(home, monkeypatch):
     assert (len(first.slices), len(first.test)) == (48, 8) and first.slices.images.shape[1:] == (128, 128)
     folders = sorted(path.name for path in (home / "data/built-in").iterdir())
     assert len(folders) == 2 and not any("part" in name for name in folders)
+    truth = np.stack([data.to_classes(data.read(path, np.uint8), path)
+                      for path in data.find(home / "data/built-in" / folders[0] / "truth").values()])
+    assert 0.5 < (truth == first.slices.labels).mean() < 1          # perfect labels beside the imperfect ones
     monkeypatch.setattr(sets.synthetic, "chunks", None)            # a second call makes nothing
     assert sets.open_source("tiny").slices.fingerprint() == first.slices.fingerprint()
 

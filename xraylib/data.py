@@ -157,9 +157,17 @@ def load(folder: str | Path) -> Slices:
 
 def save(slices: Slices, folder: str | Path) -> None:
     """Write the layout that `load` reads, one uncompressed TIFF a slice, into a folder (made if missing)."""
-    values = np.array(LABEL_VALUES, np.uint8)
-    for kind in ("data", "labels"):
-        (Path(folder) / kind).mkdir(parents=True, exist_ok=True)
-    for image, label, number in zip(slices.images, slices.labels, slices.numbers, strict=True):
-        tifffile.imwrite(Path(folder) / "data" / f"slice_{number:04d}.tif", image)
-        tifffile.imwrite(Path(folder) / "labels" / f"slice_{number:04d}.tif", values[label])
+    write(slices.images, slices.numbers, Path(folder) / "data")
+    write(as_values(slices.labels), slices.numbers, Path(folder) / "labels")
+
+
+def as_values(labels: np.ndarray) -> np.ndarray:
+    """Class indices 0, 1, 2 -> the values of a label file, 0, 128, 255 (uint8, same shape)."""
+    return np.array(LABEL_VALUES, np.uint8)[labels]
+
+
+def write(arrays: np.ndarray, numbers: np.ndarray, folder: Path, compression: str | None = None) -> None:
+    """One TIFF a slice, named by its number, into a folder (made if missing)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for array, number in zip(arrays, numbers, strict=True):
+        tifffile.imwrite(folder / f"slice_{number:04d}.tif", array, compression=compression)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from tqdm import tqdm
 
 from . import data, synthetic
@@ -49,14 +48,11 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
-            (part / "truth").mkdir()
             numbers = np.arange(1, n + 1)
             for sample in synthetic.chunks(n, size, seed):
                 here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
                 data.save(Slices(sample.images, sample.labels, here), part)
-                for number, truth in zip(here, sample.truth, strict=True):
-                    mask = np.array(data.LABEL_VALUES, np.uint8)[truth]
-                    tifffile.imwrite(part / "truth" / f"slice_{number:04d}.tif", mask, compression="zlib")
+                data.write(data.as_values(sample.truth), here, part / "truth", compression="zlib")
                 bar.update(len(here))
     return data.load(folder)
 
