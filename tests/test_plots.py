@@ -65,15 +65,15 @@ def test_curves_show_every_evaluation(ax):
     assert all(len(line.get_xdata()) == 3 for line in ax.lines)
 
 
-def test_errors_are_a_row_a_slice_and_say_how_many_pixels_are_wrong(tmp_path):
+def test_errors_are_a_row_a_slice_and_say_how_many_pixels_are_wrong(tmp_path, home):
     slices = blobs(2, 40, 40)
     predicted = slices.labels.copy()
     predicted[1, :4] = (predicted[1, :4] + 1) % 3
     fig = plots.errors(slices, predicted, ["one", "two"])
     titles = [ax.get_title() for ax in fig.axes]
     assert titles[2] == "misclassified: 0.00 %" and titles[5] == "misclassified: 10.00 %"
-    plots.keep(fig, tmp_path, "errors")
-    assert (tmp_path / "figures/errors.png").stat().st_size > 1000
+    plots.keep(fig, tmp_path / "published/01_baseline/0123", "errors")
+    assert (home / "runs/01_baseline/0123/figures/errors.png").stat().st_size > 1000
     plt.close(fig)
 
 

@@ -48,7 +48,8 @@ def test_a_complete_run_is_not_repeated(drawn, monkeypatch):
 
 def test_a_published_run_is_shown_only_when_asked_for(drawn, home, monkeypatch):
     run = runs.execute(CONFIG, drawn)
-    published = runs.folder_of(CONFIG, drawn.fingerprint, "data/published")
+    monkeypatch.setattr(runs, "shipped", lambda: home / "shipped")
+    published = runs.folder_of(CONFIG, drawn.fingerprint, home / "shipped/published")
     published.parent.mkdir(parents=True)
     run.folder.rename(published)
     assert runs.execute(CONFIG, drawn, reuse=True).folder == published
@@ -108,11 +109,11 @@ def test_tables_average_over_seeds(drawn, folder):
              for config in [configure("01_baseline", profile="tiny", steps=4, seed=seed)]]
     means = [100 * run.scores["val"].mean for run in found]
     expected = f"{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}"
-    for table in (runs.dice_table(found), runs.against_poster(found), runs.summary()):
+    for table in (runs.dice_table(found), runs.against_poster(found), runs.summary(runs.complete())):
         assert f"{expected}" in table
         assert len({line.count("|") for line in table.splitlines()}) == 1        # a whole Markdown table
-    assert "99.105" in runs.summary() and "99.105" in runs.against_poster(found)
-    assert runs.summary().count("01_baseline") == 1
+    assert "99.105" in runs.summary(runs.complete()) and "99.105" in runs.against_poster(found)
+    assert runs.summary(runs.complete()).count("01_baseline") == 1
 
 
 def test_the_report_command_writes_what_it_prints(drawn, home):

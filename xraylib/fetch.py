@@ -19,6 +19,8 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
+from .sets import shipped
+
 ARCHIVE = "SOCPristineTiffs.zip"
 IMAGES_URL = f"doi:10.5281/zenodo.1040274/{ARCHIVE}"
 COMMIT = "d94a4bbdfb6149d433d52322d32c70fae6447373"
@@ -64,7 +66,7 @@ def fetch(
         raise ValueError(f'images_from must be "zenodo" or "repository", not {images_from!r}.')
     folder = Path(folder).expanduser().absolute()
     pup = pooch.create(folder / PARTIAL, repository_url, urls={ARCHIVE: images_url}, retry_if_failed=retries)
-    pup.load_registry(registry or find_registry())
+    pup.load_registry(registry or shipped() / "registry.txt")
     hashes = dict(pup.registry)
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bars say it; 500 lines of log would hide them
     print(TERMS.format(images=images_url if images_from == "zenodo" else repository_url, labels=repository_url))
@@ -81,13 +83,6 @@ def fetch(
         shutil.rmtree(folder / PARTIAL)
     print(f"All {len(hashes)} files are there and checked. Pass this folder as data_dir: {folder}")
     return folder
-
-
-def find_registry() -> Path:
-    """Return the list of hashes: the copy in an installed package, else the repository's `data/registry.txt`."""
-    package = Path(__file__).resolve().parent
-    inside = package / "registry" / "registry.txt"
-    return inside if inside.is_file() else package.parent / "data" / "registry.txt"
 
 
 def prepare(folder: Path) -> None:

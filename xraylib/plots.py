@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from .data import PHASES, VOXEL_NM, Slices
 from .scores import Scores
+from .sets import home
 from .unet import UNet
 
 # One colour a phase, everywhere. "rgb" is the poster's; "safe" (Okabe and Ito) keeps its order of hues and can be told
@@ -164,9 +165,10 @@ def errors(slices: Slices, predicted: np.ndarray, titles: list[str], palette: st
 
 
 def keep(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as ``folder``/figures/``name``.png."""
-    (folder / "figures").mkdir(exist_ok=True)
-    figure.savefig(folder / "figures" / f"{name}.png", dpi=110, bbox_inches="tight")
+    """Write a figure as figures/``name``.png into a run's folder; those of a published run go below runs/ too."""
+    figures = home() / "runs" / folder.parent.name / folder.name / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    figure.savefig(figures / f"{name}.png", dpi=110, bbox_inches="tight")
 
 
 # -- the network ------------------------------------------------------------------------------------------------------

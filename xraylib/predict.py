@@ -3,15 +3,17 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .unet import UNet
+from .unet import DoubleConv, UNet
 
 
 class WeightsError(RuntimeError):
@@ -77,20 +79,27 @@ def load_weights(path: str | Path) -> UNet:
 # -- prediction -------------------------------------------------------------------------------------------------------
 
 
+def folded(model: UNet) -> UNet:
+    """A copy to predict with: each batch norm is folded into the convolution before it. The same function, faster."""
+    model = deepcopy(model).eval()
+    for block in [block.layers for block in model.modules() if isinstance(block, DoubleConv)]:
+        for conv in (0, 3):
+            block[conv], block[conv + 1] = fuse_conv_bn_eval(block[conv], block[conv + 1]), nn.Identity()
+    return model.to(memory_format=torch.channels_last)
+
+
 @torch.inference_mode()
 def logits_of(model: UNet, images: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     """Whole slices, a few at a time: which ones, and their logits (B, n_classes, H, W).
 
     ``images``: raw grey levels, uint16 (N, H, W). A batch takes about the same memory whatever its size and network.
     """
-    device, training = next(model.parameters()).device, model.training
+    device, model = next(model.parameters()).device, folded(model)
     batch = max(1, 2**24 // (model.width * images[0].size))
-    model.eval()
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         with autocast(device):
             yield part, model(torch.from_numpy(images[part]).to(device).float().unsqueeze(1))
-    model.train(training)
 
 
 def predict(model: UNet, images: np.ndarray) -> np.ndarray:

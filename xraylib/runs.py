@@ -19,7 +19,7 @@ from .noise import noisy_copies
 from .predict import best_device, fast_bf16, load_weights, replace
 from .profiles import Config
 from .scores import Scores, evaluate
-from .sets import Sets, home
+from .sets import Sets, home, shipped
 from .train import fit
 from .unet import UNet
 
@@ -46,8 +46,16 @@ class Run:
     history: list[dict[str, float]]
     scores: dict[str, Scores]
 
+    @property
+    def place(self) -> str:
+        """The folder, for people: seen from where data/ and runs/ are."""
+        return os.path.relpath(self.folder, home())
+
     def model(self) -> UNet:
-        """The best network, in evaluation mode."""
+        """The best network, in evaluation mode. Raises `RunError` where a published run comes without its weights."""
+        if not (self.folder / "model.safetensors").exists():
+            raise RunError(f"{self.folder} holds no weights (model.safetensors): few of the published runs do; "
+                           "set reuse = False in the notebook, so that it trains its own.")
         return load_weights(self.folder / "model.safetensors")
 
 
@@ -64,25 +72,25 @@ def circumstances() -> dict:
             "threads": torch.get_num_threads(), "precision": "bf16 autocast" if fast_bf16(device) else "float32"}
 
 
-def folder_of(config: Config, fingerprint: str, below: str = "runs") -> Path:
-    """Where the run of this configuration lies, or would lie."""
-    return home() / below / config.experiment / config.digest(fingerprint)
+def folder_of(config: Config, fingerprint: str, below: Path | None = None) -> Path:
+    """Where the run of this configuration lies, or would lie: below home()/runs, or this folder."""
+    return (below or home() / "runs") / config.experiment / config.digest(fingerprint)
 
 
-def execute(config: Config, sets: Sets, reuse: bool = False) -> Run:
+def execute(config: Config, sets: Sets, reuse: bool = False, bar: bool = True) -> Run:
     """The run of this configuration on these sets: read if it is complete, resumed if it was killed, else trained.
 
-    ``reuse``: where it is not complete here but stands in ``data/published/``, read that one.
+    ``reuse``: where it is not complete here but came with the library, in ``data/published/``, read that one. ``bar``: show the progress of training.
     """
     folder = folder_of(config, sets.fingerprint)
-    published = folder_of(config, sets.fingerprint, "data/published")
+    published = folder_of(config, sets.fingerprint, shipped() / "published")
     if reuse and not (folder / "result.json").exists() and (published / "result.json").exists():
         return load(published)
     if not (folder / "result.json").exists():
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", asdict(config) | {
             "data": sets.name, "fingerprint": sets.fingerprint, "note": sets.note, **circumstances()})
-        history = fit(config.recipe, sets.train, sets.val, config.seed, folder)
+        history = fit(config.recipe, sets.train, sets.val, config.seed, folder, bar)
         model = load_weights(folder / "model.safetensors")
         scored = {"val": sets.val, "test": sets.test}
         if config.noise_std:
@@ -175,11 +183,15 @@ def against_poster(found: list[Run]) -> str:
     ])
 
 
-def summary() -> str:
-    """Every complete run under ``runs/`` beside the poster's number, grouped over seeds."""
+def complete() -> list[Run]:
+    """Every complete run under ``runs/``."""
+    return [load(result.parent) for result in sorted((home() / "runs").glob("*/*/result.json"))]
+
+
+def summary(all_runs: list[Run]) -> str:
+    """A table over runs beside the poster's numbers, grouped over seeds."""
     groups: dict[tuple, list[Run]] = {}
-    for result in sorted((home() / "runs").glob("*/*/result.json")):
-        run = load(result.parent)
+    for run in all_runs:
         key = {name: value for name, value in run.config.items() if name in Config.__annotations__ and name != "seed"}
         groups.setdefault((json.dumps(key, sort_keys=True), run.config["fingerprint"]), []).append(run)
     rows = []

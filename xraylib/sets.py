@@ -27,6 +27,12 @@ def home() -> Path:
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
 
+def shipped() -> Path:
+    """What comes with the library, registry.txt and published/: in an installed package, else in the repository."""
+    package = Path(__file__).resolve().parent
+    return package / "shipped" if (package / "shipped").exists() else package.parent / "data"
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``folder`` when the block ends well, and is removed when it does not."""

@@ -71,12 +71,13 @@ def load_state(path: Path, parts: dict, generator: torch.Generator) -> dict:
     return state
 
 
-def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path) -> list[dict[str, float]]:
+def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path,
+        show: bool = True) -> list[dict[str, float]]:
     """Train a U-Net, or resume where a killed call left off, and return the history, one row an evaluation.
 
     Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
     ``model.safetensors`` (the weights of the best validation Dice) and ``epochs/`` (at most 12 snapshots).
-    Raises `TrainingError` when the loss is no longer finite.
+    ``show``: a progress bar. Raises `TrainingError` when the loss is no longer finite.
     """
     device = best_device()
     images, labels = (torch.from_numpy(array).to(device) for array in (train.images, train.labels))
@@ -92,7 +93,8 @@ def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path) -> 
         order, position, step, seconds, history = load_state(folder / "last.pt", parts, generator).values()
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
 
-    bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False, mininterval=1)
+    bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False, mininterval=1,
+               disable=not show)
     for mark in marks[len(history):]:
         start, first, running = time.perf_counter(), step, torch.zeros((), device=device)
         while step < mark:

@@ -1,0 +1,45 @@
+"""What the benchmarks share: measuring in turn, tables, and the JSON beside them."""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xraylib import runs
+from xraylib.predict import best_device
+from xraylib.sets import home
+
+OUT = home() / "build" / "bench"
+
+
+def seconds_in_turn(rounds: int, **candidates: Callable[[], object]) -> dict[str, float]:
+    """The median time of each candidate; they run A B A B ..., after one round that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            call()
+            if best_device().type == "cuda":
+                torch.cuda.synchronize()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, GB (Linux)."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024 / 1e9
+
+
+def report(name: str, header: list[str], rows: list[list[str]], **numbers) -> None:
+    """Print the table; write it and the numbers to build/bench/<name>.json."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    content = {"date": time.strftime("%Y-%m-%d"), **runs.circumstances(), "system": platform.platform(),
+               "table": [header, *rows], **numbers}
+    (OUT / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(f"\n## {name}\n\n{runs.markdown(header, rows)}\n", flush=True)

@@ -1,0 +1,107 @@
+"""The notebooks where their readers open them, as far as it can be tried on one machine: Colab and Binder.
+
+    python tests/prove/elsewhere.py colab     an environment of Colab's packages alone (ipywidgets 7.7.1), a stand-in
+                                              for google.colab, the repository off the path, the unmodified notebooks
+    python tests/prove/elsewhere.py binder    a clone, Binder's packages, binder/postBuild, notebook 1 as it opens
+
+Each makes an environment of its own in a temporary folder (1.5 GB); $TORCH_INDEX is respected.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def environment(folder: Path, *packages: str) -> Path:
+    """A new virtual environment with torch and these packages; returns its Python."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    index = ["--index-url", os.environ["TORCH_INDEX"]] if "TORCH_INDEX" in os.environ else []
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *index, "torch==2.13.0"], check=True)
+    subprocess.run([*pip, *packages], check=True)
+    return python
+
+
+def installed(python: Path) -> set[str]:
+    listed = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+    return set(listed.splitlines())
+
+
+def execute(notebook: Path, python: Path, work: Path, **variables: str) -> tuple[float, nbformat.NotebookNode]:
+    """Run a notebook, as it is stored, by a kernel of this Python in this folder; its seconds and its outputs."""
+    kernel = work / "jupyter" / "kernels" / "elsewhere"
+    kernel.mkdir(parents=True, exist_ok=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("XRAYLIB", "PYTHON"))}
+    (kernel / "kernel.json").write_text(json.dumps({
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "elsewhere",
+        "language": "python"}))
+    os.environ["JUPYTER_PATH"] = str(work / "jupyter")
+    content = nbformat.read(notebook, 4)
+    start = time.perf_counter()
+    NotebookClient(content, kernel_name="elsewhere", timeout=1800, resources={"metadata": {"path": str(work)}}).execute(
+        env=clean | {"IPYTHONDIR": str(work / "ipython"), "TQDM_DISABLE": "1"} | variables)
+    return time.perf_counter() - start, content
+
+
+def peak_of_children() -> float:
+    """The most memory that any finished child process held, GB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+
+
+def colab(temporary: Path) -> None:
+    python = environment(temporary / "venv", "ipykernel", "ipywidgets==7.7.1",
+                         *(name for name in PROJECT["dependencies"] if not name.startswith(("torch", "ipywidgets"))))
+    (site,) = (temporary / "venv").glob("lib/python*/site-packages")
+    (site / "google" / "colab").mkdir(parents=True)
+    (site / "google" / "colab" / "__init__.py").touch()
+    startup = temporary / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00_colab.py").write_text("import google.colab\n")   # loaded before the first cell, as there
+    before = installed(python)
+    missing = subprocess.run([python, "-c", "import xraylib"], cwd=temporary, capture_output=True)
+    assert missing.returncode != 0, "xraylib is there before the set-up cell has run"
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        seconds, _ = execute(notebook, python, temporary, XRAYLIB_SOURCE=str(ROOT), XRAYLIB_PROFILE="tiny")
+        print(f"Colab's packages, {notebook.stem}, tiny: {seconds:.0f} s", flush=True)
+    added = {line.split(" @ ")[0].split("==")[0] for line in installed(python) ^ before}
+    assert added == {PROJECT["name"]}, f"the set-up cell changed other packages: {added}"
+    seconds, content = execute(ROOT / "notebooks" / "01_baseline.ipynb", python, temporary, XRAYLIB_SOURCE=str(ROOT))
+    assert not list((temporary / "runs" / "01_baseline").glob("*/model.safetensors"))[1:], "trained, not reused"
+    print(f"Colab's packages, 01_baseline, laptop, a published run: {seconds:.0f} s, data made on the way; "
+          f"{peak_of_children():.2f} GB at most")
+
+
+def binder(temporary: Path) -> None:
+    clone = temporary / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    python = environment(temporary / "venv", *PROJECT["dependencies"], *PROJECT["optional-dependencies"]["notebooks"])
+    path = f"{python.parent}:{os.environ['PATH']}"
+    start = time.perf_counter()
+    subprocess.run(["bash", "binder/postBuild"], cwd=clone, check=True, env=os.environ | {"PATH": path})
+    print(f"binder/postBuild in a fresh clone: {time.perf_counter() - start:.0f} s", flush=True)
+    seconds, _ = execute(clone / "notebooks" / "01_baseline.ipynb", python, clone / "notebooks")
+    assert not (clone / "runs" / "01_baseline").exists(), "trained, not reused"
+    peak = peak_of_children()
+    print(f"Binder's packages, 01_baseline as it opens, a published run: {seconds:.0f} s, {peak:.2f} GB at most")
+    assert peak < 2
+
+
+if __name__ == "__main__":
+    places = {"colab": colab, "binder": binder}
+    if len(sys.argv) != 2 or sys.argv[1] not in places:
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        places[sys.argv[1]](Path(folder))

@@ -1,0 +1,124 @@
+"""Grids of runs, in this process or on a Dask cluster; each run is a pure function of its configuration."""
+
+import os
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+from tqdm import tqdm
+
+from . import runs, sets
+from .parameters import ParameterError
+from .predict import replace
+from .profiles import Config, configure
+from .runs import Run, folder_of
+
+ERROR = "error.txt"  # in the folder of a run that failed: its traceback
+
+
+class SweepError(RuntimeError):
+    """Some runs of a sweep failed; the message names them and says where their tracebacks are."""
+
+
+def values(text: str) -> list[str | int]:
+    """The values of one axis of a grid: "5,10,15" or, whole numbers from 0 up to 4, "0:5"."""
+    start, colon, stop = text.partition(":")
+    if not colon:
+        return text.split(",")
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise ParameterError(f"{text!r} is no range of values; write 0:5 for 0, 1, 2, 3, 4, or list them: 0,3,7.")
+    return list(range(int(start), int(stop)))
+
+
+def grid(experiment: str, axes: Mapping[str, Sequence], **fixed: Any) -> list[Config]:
+    """Every combination of the axes' values (parameter name -> values), the last axis fastest."""
+    return [configure(experiment, fixed, **dict(zip(axes, point, strict=True))) for point in product(*axes.values())]
+
+
+@lru_cache(maxsize=1)
+def _source(profile: str, data_dir: str) -> sets.Source:
+    return sets.open_source(profile, data_dir)  # once a process, whatever the number of runs
+
+
+def attempt(config: Config, data_dir: str, reuse: bool, place: str) -> tuple[str, str]:
+    """Run one configuration: its folder and "", or the traceback of what went wrong, which the folder keeps too.
+
+    ``place``: `sets.home` of the caller; on a cluster, a folder that all machines see.
+    """
+    os.environ["XRAYLIB_HOME"] = place
+    source = _source(config.profile, data_dir)
+    folder = folder_of(config, source.fingerprint)
+    try:
+        folder = runs.execute(config, sets.prepare(config, source), reuse, bar=False).folder
+    except Exception:  # one failed run must not stop the others: it is recorded here, and raised when all have ended
+        error = traceback.format_exc()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace(folder / ERROR, lambda part: part.write_text(error))
+        except OSError as second:
+            error = f"({ERROR} could not be written: {second})\n{error}"
+        return str(folder), error
+    (folder / ERROR).unlink(missing_ok=True)
+    return str(folder), ""
+
+
+@contextmanager
+def _client(workers: int, scheduler: str) -> Iterator:
+    """A Dask client: of the cluster at this address, or of local worker processes that share the cores out."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise SweepError('workers need dask.distributed: pip install -e ".[cluster]"') from error
+    if scheduler:
+        with Client(scheduler) as client:
+            yield client
+        return
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, env=environment, dashboard_address=None) as cluster,
+          Client(cluster) as client):
+        yield client
+
+
+def _outcomes(configs: Sequence[Config], rest: tuple, workers: int, scheduler: str) -> Iterator[tuple[int, str, str]]:
+    """Index, folder and error of each run, as they end."""
+    if not (workers or scheduler):
+        for index, config in enumerate(configs):
+            yield index, *attempt(config, *rest)
+        return
+    from distributed import as_completed
+    with _client(workers, scheduler) as client:
+        futures = {client.submit(attempt, config, *rest, pure=False): index for index, config in enumerate(configs)}
+        try:
+            for future, outcome in as_completed(futures, with_results=True):
+                yield futures[future], *outcome
+        finally:
+            client.cancel(list(futures))
+
+
+def sweep(configs: Sequence[Config], data_dir: str = "", reuse: bool = False, workers: int = 0,
+          scheduler: str = "") -> list[Run]:
+    """The runs of these configurations, in their order: complete ones are read, killed ones resume, the rest train.
+
+    ``workers``: 0 for this process, else so many local processes. ``scheduler``: the address of a Dask cluster
+    (``tcp://...``) instead. Raises `SweepError` when all has ended and some runs failed.
+    """
+    outcomes = {}
+    bar = tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0)
+    try:
+        with bar:
+            rest = data_dir, reuse, str(sets.home().resolve())
+            for index, folder, error in _outcomes(configs, rest, workers, scheduler):
+                outcomes[index] = folder, error
+                bar.update()
+    except KeyboardInterrupt:
+        raise SweepError(f"stopped after {len(outcomes)} of {len(configs)} runs; the same command goes on: complete "
+                         "runs are kept, those that were running resume.") from None
+    failed = [f"{folder}: {error.strip().splitlines()[-1]}" for folder, error in outcomes.values() if error]
+    if failed:
+        raise SweepError(f"{len(failed)} of {len(configs)} runs failed, the others are complete; the same command runs "
+                         f"the failed ones again, and {ERROR} in their folders has the traceback. {'; '.join(failed)}")
+    return [runs.load(outcomes[index][0]) for index in range(len(configs))]
