@@ -1,7 +1,8 @@
 # make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0)
 # make test     unit tests, the notebooks in the tiny profile, lint
 # make lab      JupyterLab on the notebooks
-# make publish  execute the notebooks in place, three seeds
+# make publish  execute the notebooks in place, three seeds, and copy their runs to data/published
+# make bench    the measurements of tests/bench/RESULTS.md                  (DATA=folder of real slices)
 # make prove    the heavy proofs, outside CI
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -12,7 +13,7 @@ BIN := .venv/bin
 NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))
 
-.PHONY: run test lab publish prove
+.PHONY: run test lab publish bench prove
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -23,13 +24,13 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(wildcard xraylib/*.py) | .venv/ready
 	@mkdir -p $(@D)
 	@echo "== $* ($(PROFILE), seed $(SEED))"
 	$(BIN)/papermill --no-progress-bar --stdout-file /dev/stdout --stderr-file /dev/stderr $< $(@:.ipynb=.part.ipynb) \
-	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))"
+	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))" -p reuse False
 	@mv $(@:.ipynb=.part.ipynb) $@
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test,cluster]"
 	touch $@
 
 test: .venv/ready
@@ -44,8 +45,15 @@ lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
 publish: .venv/ready
+	rm -rf data/published/0*
 	for name in $(NAMES); do \
-	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace notebooks/$$name.ipynb || exit 1; done
+	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
+	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
+	$(BIN)/python -m xraylib publish
+
+bench: .venv/ready
+	for name in start steps predict sliders; do $(BIN)/python tests/bench/$$name.py || exit 1; done
+	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
 
 prove: .venv/ready
 	$(BIN)/python tests/prove/realism.py data/built-in/v1-500x501-seed0 $(if $(DATA),--real $(DATA))

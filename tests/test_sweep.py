@@ -33,26 +33,29 @@ def test_a_grid_is_every_combination():
 
 
 def test_a_failed_run_is_recorded_and_the_others_end(folder):
+    source = sets.open_source("tiny", str(folder))
     configs = sweep.grid("04_size_sweep", {"n_train": [4, 900, 8]}, profile="tiny", steps=4)
     with pytest.raises(SweepError, match="1 of 3 runs failed, the others are complete.*there are 35 slices") as raised:
-        sweep.sweep(configs, str(folder))
+        sweep.sweep(configs, source)
     (error,) = (sets.home() / "runs").rglob(sweep.ERROR)
     assert str(error.parent) in str(raised.value) and "Traceback" in error.read_text()
     assert len(runs.complete()) == 2
-    assert [run.config["n_train"] for run in sweep.sweep(configs[::2], str(folder))] == [4, 8]
+    assert [run.config["n_train"] for run in sweep.sweep(configs[::2], source)] == [4, 8]
 
 
 def test_the_notebooks_way_and_the_sweeps_give_the_same_run(folder):
     config = configure("04_size_sweep", profile="tiny", steps=4, n_train=4)
-    (swept,) = sweep.sweep([config], str(folder))
-    assert swept.folder == runs.execute(config, sets.prepare(config, sets.open_source("tiny", str(folder)))).folder
+    source = sets.open_source("tiny", str(folder))
+    (swept,) = sweep.sweep([config], source)
+    assert swept.folder == runs.execute(config, sets.prepare(config, source)).folder
 
 
 def command(home: Path, folder: Path, *more: str) -> subprocess.Popen:
     arguments = ["04_size_sweep", "-p", "profile=tiny", "-p", "n_train=4,6,8,10", "-p", "seed=0:3", "-p", "steps=20",
                  "-p", f"data_dir={folder}", *more]
-    return subprocess.Popen([sys.executable, "-m", "xraylib", "sweep", *arguments], stderr=subprocess.PIPE, text=True,
-                            stdout=subprocess.PIPE, env=os.environ | {"XRAYLIB_HOME": str(home), "OMP_NUM_THREADS": "1"})
+    environment = os.environ | {"XRAYLIB_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "xraylib", "sweep", *arguments], env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def results(home: Path) -> dict[str, bytes]:

@@ -2,14 +2,16 @@
 
 import argparse
 import hashlib
+import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 from . import fetch, runs, sets, sweep, volumes
 from .data import DataError
 from .parameters import ParameterError, check
 from .predict import WeightsError, load_weights, replace
-from .profiles import EXPERIMENTS, PROFILES
+from .profiles import EXPERIMENTS, PROFILES, configure
 from .train import TrainingError
 
 ERRORS = (DataError, ParameterError, runs.RunError, sweep.SweepError, TrainingError, WeightsError, fetch.FetchError)
@@ -34,6 +36,28 @@ def fetch_data(arguments: argparse.Namespace) -> None:
     fetch.fetch(arguments.folder)
 
 
+def publish(_: argparse.Namespace) -> None:
+    """Copy the runs behind the stored notebooks (laptop profile, built-in data, seeds 0 to 2) to data/published/.
+
+    Snapshots come with the first seed where a notebook shows them; of the sweep, the fewest and the most slices come
+    with weights.
+    """
+    fingerprint, sizes = sets.open_source("laptop").fingerprint, PROFILES["laptop"].sizes
+    shown = [(name, n) for name in EXPERIMENTS for n in (sizes if name == "04_size_sweep" else [None])]
+    for (experiment, n_train), seed in product(shown, range(3)):
+        config = configure(experiment, {"profile": "laptop"}, n_train=n_train, seed=seed)
+        run = runs.load(runs.folder_of(config, fingerprint))
+        names = ["config.json", "history.csv", "result.json"]
+        if n_train in (None, sizes[0], sizes[-1]):
+            names += ["model.safetensors"]
+        if seed == 0 and experiment in ("01_baseline", "03_noisy_val"):
+            names += [f"epochs/{path.name}" for path in (run.folder / "epochs").iterdir()]
+        for name in names:
+            target = runs.folder_of(config, fingerprint, sets.shipped() / "published") / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run.folder / name, target)
+
+
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Run a grid: every combination of the parameters' values, each in a folder of its own; complete runs are kept."""
     axes = {}
@@ -41,11 +65,11 @@ def run_sweep(arguments: argparse.Namespace) -> None:
         name, equals, text = item.partition("=")
         if not equals:
             raise ParameterError(f"-p {item} has no value; write -p NAME=VALUE, NAME=A,B,C or NAME=0:5.")
-        axes[name] = sweep.values(text)
-    data_dir = check(data_dir=",".join(map(str, axes.pop("data_dir", [""]))))["data_dir"]
-    found = sweep.sweep(sweep.grid(arguments.experiment, axes), data_dir, workers=arguments.workers,
-                        scheduler=arguments.scheduler)
-    print(runs.summary(found))
+        axes[name] = text
+    fixed = check(**{name: axes.pop(name, "") for name in ("profile", "data_dir")})
+    configs = sweep.grid(arguments.experiment, {name: sweep.values(text) for name, text in axes.items()}, **fixed)
+    source = sets.open_source(**fixed)
+    print(runs.summary(sweep.sweep(configs, source, workers=arguments.workers, scheduler=arguments.scheduler)))
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -83,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preview", type=whole, default=0, metavar="N", help="a colour PNG of every N-th slice")
     command.add_argument("--tile", type=whole, default=0, metavar="PX", help="side of the tiles (default: by network)")
     command.set_defaults(call=predict)
+    command = commands.add_parser("publish", help=publish.__doc__.splitlines()[0])
+    command.set_defaults(call=publish)
     data = commands.add_parser("data", help="the data sets").add_subparsers(required=True, metavar="COMMAND")
     command = data.add_parser("make", help=make_data.__doc__)
     command.add_argument("--profile", choices=PROFILES, default="laptop")

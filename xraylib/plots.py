@@ -164,6 +164,16 @@ def errors(slices: Slices, predicted: np.ndarray, titles: list[str], palette: st
     return fig
 
 
+def error_row(truth: np.ndarray, guesses: np.ndarray, titles: list[str], palette: str = "rgb") -> Figure:
+    """Misclassified pixels of one slice by several networks: class indices (H, W) and (N, H, W)."""
+    size = (11, 11 / len(guesses) + 0.6)
+    fig, axes = plt.subplots(1, len(guesses), figsize=size, squeeze=False, layout="constrained")
+    for ax, guess, title in zip(axes[0], guesses, titles, strict=True):
+        show(error_image(truth, guess, palette), ax, f"{title}: {100 * (truth != guess).mean():.2f} % wrong")
+    error_legend(fig, palette)
+    return fig
+
+
 def keep(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as figures/``name``.png into a run's folder; those of a published run go below runs/ too."""
     figures = home() / "runs" / folder.parent.name / folder.name / "figures"

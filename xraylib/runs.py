@@ -17,9 +17,9 @@ import torch
 from .data import PHASES
 from .noise import noisy_copies
 from .predict import best_device, fast_bf16, load_weights, replace
-from .profiles import Config
+from .profiles import Config, Recipe
 from .scores import Scores, evaluate
-from .sets import Sets, home, shipped
+from .sets import BUILT_IN, Sets, Source, home, open_source, shipped
 from .train import fit
 from .unet import UNet
 
@@ -80,7 +80,8 @@ def folder_of(config: Config, fingerprint: str, below: Path | None = None) -> Pa
 def execute(config: Config, sets: Sets, reuse: bool = False, bar: bool = True) -> Run:
     """The run of this configuration on these sets: read if it is complete, resumed if it was killed, else trained.
 
-    ``reuse``: where it is not complete here but came with the library, in ``data/published/``, read that one. ``bar``: show the progress of training.
+    ``reuse``: where it is not complete here but came with the library, in ``data/published/``, read that one.
+    ``bar``: show the progress of training.
     """
     folder = folder_of(config, sets.fingerprint)
     published = folder_of(config, sets.fingerprint, shipped() / "published")
@@ -132,6 +133,21 @@ def load(folder: str | Path) -> Run:
         return Run(folder, json.loads((folder / "config.json").read_text()), history, scores)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{folder} is damaged ({error}); delete the folder and run its notebook again.") from error
+
+
+def config_of(run: Run) -> Config:
+    """The configuration that a run was made from."""
+    names = {name: run.config[name] for name in Config.__annotations__}
+    return Config(**names | {"recipe": Recipe(**names["recipe"])})
+
+
+def source_of(run: Run) -> Source:
+    """The data that a run was made from, opened again. Raises `RunError` where they have changed."""
+    name = run.config["data"]
+    source = open_source(run.config["profile"], "" if name == BUILT_IN else name)
+    if source.fingerprint != run.config["fingerprint"]:
+        raise RunError(f"the data of {run.folder} ({name}) have changed since; run its notebook again.")
+    return source
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .noise import noisy_copies
 from .profiles import PROFILES, Config
 
 VERSION = 1    # of the built-in slices: to be raised when synthetic.py comes to give other numbers
+BUILT_IN = "built-in"
 TEST_SEED = 1  # the built-in test block is cut from the volume of this seed, the rest from that of seed 0
 
 
@@ -71,6 +72,7 @@ class Source:
     test: Slices
     name: str              # for people
     fingerprint: str       # of all pixels, labels and numbers
+    origin: tuple[str, str]  # profile and data_dir: what `open_source` opens it again with, in another process
 
 
 def open_source(profile: str, data_dir: str = "") -> Source:
@@ -83,13 +85,13 @@ def open_source(profile: str, data_dir: str = "") -> Source:
     if not data_dir:
         slices, test = built_in(table.n_slices, table.size, 0), built_in(table.n_test, table.size, TEST_SEED)
         fingerprint = f"built-in v{VERSION} {table.n_slices}+{table.n_test} x {table.size}"
-        return Source(slices, test, "built-in", fingerprint)
+        return Source(slices, test, BUILT_IN, fingerprint, (profile, data_dir))
     slices = data.load(data_dir)
     n_test, gap = len(slices) // 10, gap_of(len(slices))
     if n_test < 1:
         raise DataError(f"{data_dir} holds {len(slices)} labelled slices; at least 10 are needed to train and test.")
     return Source(slices[:len(slices) - n_test - gap], slices[len(slices) - n_test:],
-                  str(data_dir), slices.fingerprint())
+                  str(data_dir), slices.fingerprint(), (profile, str(Path(data_dir).expanduser().resolve())))
 
 
 def gap_of(n: int) -> int:

@@ -15,6 +15,7 @@ from .parameters import ParameterError
 from .predict import replace
 from .profiles import Config, configure
 from .runs import Run, folder_of
+from .sets import Source
 
 ERROR = "error.txt"  # in the folder of a run that failed: its traceback
 
@@ -38,18 +39,8 @@ def grid(experiment: str, axes: Mapping[str, Sequence], **fixed: Any) -> list[Co
     return [configure(experiment, fixed, **dict(zip(axes, point, strict=True))) for point in product(*axes.values())]
 
 
-@lru_cache(maxsize=1)
-def _source(profile: str, data_dir: str) -> sets.Source:
-    return sets.open_source(profile, data_dir)  # once a process, whatever the number of runs
-
-
-def attempt(config: Config, data_dir: str, reuse: bool, place: str) -> tuple[str, str]:
-    """Run one configuration: its folder and "", or the traceback of what went wrong, which the folder keeps too.
-
-    ``place``: `sets.home` of the caller; on a cluster, a folder that all machines see.
-    """
-    os.environ["XRAYLIB_HOME"] = place
-    source = _source(config.profile, data_dir)
+def attempt(config: Config, source: Source, reuse: bool) -> tuple[str, str]:
+    """Run one configuration: its folder and "", or the traceback of what went wrong, which the folder keeps too."""
     folder = folder_of(config, source.fingerprint)
     try:
         folder = runs.execute(config, sets.prepare(config, source), reuse, bar=False).folder
@@ -63,6 +54,18 @@ def attempt(config: Config, data_dir: str, reuse: bool, place: str) -> tuple[str
         return str(folder), error
     (folder / ERROR).unlink(missing_ok=True)
     return str(folder), ""
+
+
+@lru_cache(maxsize=1)
+def _opened(origin: tuple[str, str], _fingerprint: str) -> Source:
+    return sets.open_source(*origin)  # once a worker process, whatever the number of its runs
+
+
+def attempt_elsewhere(config: Config, origin: tuple[str, str], fingerprint: str, reuse: bool,
+                      place: str) -> tuple[str, str]:
+    """`attempt` in a worker process, which opens the data itself. ``place``: `sets.home` of the caller."""
+    os.environ["XRAYLIB_HOME"] = place
+    return attempt(config, _opened(origin, fingerprint), reuse)
 
 
 @contextmanager
@@ -83,15 +86,18 @@ def _client(workers: int, scheduler: str) -> Iterator:
         yield client
 
 
-def _outcomes(configs: Sequence[Config], rest: tuple, workers: int, scheduler: str) -> Iterator[tuple[int, str, str]]:
+def _outcomes(configs: Sequence[Config], source: Source, reuse: bool, workers: int,
+              scheduler: str) -> Iterator[tuple[int, str, str]]:
     """Index, folder and error of each run, as they end."""
     if not (workers or scheduler):
         for index, config in enumerate(configs):
-            yield index, *attempt(config, *rest)
+            yield index, *attempt(config, source, reuse)
         return
-    from distributed import as_completed
+    rest = source.origin, source.fingerprint, reuse, str(sets.home().resolve())
     with _client(workers, scheduler) as client:
-        futures = {client.submit(attempt, config, *rest, pure=False): index for index, config in enumerate(configs)}
+        from distributed import as_completed
+        futures = {client.submit(attempt_elsewhere, config, *rest, pure=False): index
+                   for index, config in enumerate(configs)}
         try:
             for future, outcome in as_completed(futures, with_results=True):
                 yield futures[future], *outcome
@@ -99,19 +105,19 @@ def _outcomes(configs: Sequence[Config], rest: tuple, workers: int, scheduler: s
             client.cancel(list(futures))
 
 
-def sweep(configs: Sequence[Config], data_dir: str = "", reuse: bool = False, workers: int = 0,
+def sweep(configs: Sequence[Config], source: Source, reuse: bool = False, workers: int = 0,
           scheduler: str = "") -> list[Run]:
     """The runs of these configurations, in their order: complete ones are read, killed ones resume, the rest train.
 
     ``workers``: 0 for this process, else so many local processes. ``scheduler``: the address of a Dask cluster
-    (``tcp://...``) instead. Raises `SweepError` when all has ended and some runs failed.
+    (``tcp://...``) instead, whose machines must see `sets.home` and the data. Raises `SweepError` when all has ended
+    and some runs failed.
     """
     outcomes = {}
     bar = tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0)
     try:
         with bar:
-            rest = data_dir, reuse, str(sets.home().resolve())
-            for index, folder, error in _outcomes(configs, rest, workers, scheduler):
+            for index, folder, error in _outcomes(configs, source, reuse, workers, scheduler):
                 outcomes[index] = folder, error
                 bar.update()
     except KeyboardInterrupt:
