@@ -13,7 +13,7 @@ BIN := .venv/bin
 NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))
 
-.PHONY: run test lab publish bench prove
+.PHONY: run test chromium lab publish bench prove
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -33,13 +33,19 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(wildcard xraylib/*.py) | .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test,cluster]"
 	touch $@
 
-test: .venv/ready
+test: .venv/ready chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
 	rm -rf build/nbval && mkdir -p build/nbval
 	for name in $(NAMES); do $(BIN)/papermill --prepare-only --no-progress-bar notebooks/$$name.ipynb build/nbval/$$name.ipynb \
 	    -p profile tiny -p n_seeds 2 || exit 1; done
 	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest --nbval-lax build/nbval
+
+chromium: .venv/ready  # for the tests of the sliders
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ command -v apt-get >/dev/null && [ $$(id -u) = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	$(BIN)/playwright install --with-deps chromium
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -52,8 +58,10 @@ publish: .venv/ready
 	$(BIN)/python -m xraylib publish
 
 bench: .venv/ready
-	for name in start steps predict sliders; do $(BIN)/python tests/bench/$$name.py || exit 1; done
+	for name in start steps sliders; do $(BIN)/python tests/bench/$$name.py || exit 1; done
 	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
 
 prove: .venv/ready
+	$(BIN)/python tests/prove/volumes.py
+	for place in colab binder; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tests/prove/realism.py data/built-in/v1-500x501-seed0 $(if $(DATA),--real $(DATA))

@@ -1,9 +1,13 @@
 """Files that must agree with each other, and rules that hold for the whole tree."""
 
+import contextlib
+import io
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,3 +53,19 @@ def test_library_files_are_short():
 def test_nothing_large_is_committed():
     sizes = {path: path.stat().st_size for path in tracked()}
     assert max(sizes.values()) < 3_000_000 and sum(sizes.values()) < 40_000_000
+
+
+@pytest.mark.parametrize("name", ["LSF", "SLURM", "PBS"])
+def test_the_readmes_cluster_scripts_make_a_job_script(name):
+    """What they pass is known to dask-jobqueue and ends up in the script that a scheduler would be given."""
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+                if f"{name}Cluster" in block]
+    code = block.replace('if __name__ == "__main__":', "if True:").replace('"port": 8786', '"port": 0')
+    spoken = io.StringIO()
+    with contextlib.redirect_stdout(spoken):
+        scope: dict = {}
+        exec(code.replace("cluster.adapt(minimum=1, maximum=20)", "script = cluster.job_script()"), scope)
+        scope["cluster"].close()
+    assert "--scheduler tcp://" in spoken.getvalue()
+    assert "OMP_NUM_THREADS=4" in scope["script"] and "--lifetime 225m" in scope["script"]
+    assert re.search(r"-n 4|--cpus-per-task=4|ncpus=4", scope["script"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xraylib import runs, sets
-from xraylib.profiles import configure
+from xraylib.profiles import EXPERIMENTS, PROFILES, configure
 from xraylib.runs import RunError
 
 
@@ -61,7 +61,7 @@ def test_a_published_run_is_shown_only_when_asked_for(drawn, home, monkeypatch):
 KILLED = """
 import sys
 from xraylib import runs, sets
-from xraylib.profiles import configure
+from xraylib.profiles import EXPERIMENTS, PROFILES, configure
 config = configure("01_baseline", profile="tiny", steps=90)
 runs.execute(config, sets.prepare(config, sets.open_source("tiny", sys.argv[1])))
 """
@@ -127,3 +127,28 @@ def test_the_report_command_writes_what_it_prints(drawn, home):
     done = subprocess.run([sys.executable, "-m", "xraylib", "report"], capture_output=True, text=True,
                           env=os.environ | {"XRAYLIB_HOME": str(home)})
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "is damaged" in done.stderr
+
+
+def test_published_runs_are_those_that_the_notebooks_would_make_now():
+    """Their folders' names follow from profile, code's version of the data and seed: a stale one would not be found."""
+    found = [runs.load(path.parent) for path in (sets.shipped() / "published").glob("*/*/result.json")]
+    sizes = PROFILES["laptop"].sizes
+    expected = {(name, n, seed) for name in EXPERIMENTS for seed in range(3)
+                for n in (sizes if name == "04_size_sweep" else [None])}
+    assert {(run.config["experiment"], run.config["n_train"], run.config["seed"]) for run in found} == expected
+    for run in found:
+        config = configure(run.config["experiment"], profile="laptop", n_train=run.config["n_train"],
+                           seed=run.config["seed"])
+        assert config.digest(run.config["fingerprint"]) == run.folder.name
+        assert run.config["fingerprint"].startswith(f"built-in v{sets.VERSION} ")
+    with_weights = [run for run in found if run.config["n_train"] in (None, sizes[0], sizes[-1])]
+    assert all(run.model().width == PROFILES["laptop"].recipe.width for run in with_weights)
+    snapshots = {run.config["experiment"] for run in found if (run.folder / "epochs").exists()}
+    assert snapshots == {"01_baseline", "03_noisy_val"}
+
+
+def test_a_published_run_without_weights_says_so(drawn, home):
+    run = runs.execute(CONFIG, drawn)
+    (run.folder / "model.safetensors").unlink()
+    with pytest.raises(RunError, match="set reuse = False"):
+        runs.load(run.folder).model()

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from . import runs, sets
@@ -61,10 +62,15 @@ def _opened(origin: tuple[str, str], _fingerprint: str) -> Source:
     return sets.open_source(*origin)  # once a worker process, whatever the number of its runs
 
 
-def attempt_elsewhere(config: Config, origin: tuple[str, str], fingerprint: str, reuse: bool,
-                      place: str) -> tuple[str, str]:
-    """`attempt` in a worker process, which opens the data itself. ``place``: `sets.home` of the caller."""
+def attempt_elsewhere(config: Config, origin: tuple[str, str], fingerprint: str, reuse: bool, place: str,
+                      threads: int) -> tuple[str, str]:
+    """`attempt` in a worker process, which opens the data itself.
+
+    ``place``: `sets.home` of the caller. ``threads``: that a worker may use (0: as its environment says).
+    """
     os.environ["XRAYLIB_HOME"] = place
+    if threads:
+        torch.set_num_threads(threads)
     return attempt(config, _opened(origin, fingerprint), reuse)
 
 
@@ -79,9 +85,7 @@ def _client(workers: int, scheduler: str) -> Iterator:
         with Client(scheduler) as client:
             yield client
         return
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    with (LocalCluster(n_workers=workers, threads_per_worker=1, env=environment, dashboard_address=None) as cluster,
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
           Client(cluster) as client):
         yield client
 
@@ -93,7 +97,8 @@ def _outcomes(configs: Sequence[Config], source: Source, reuse: bool, workers: i
         for index, config in enumerate(configs):
             yield index, *attempt(config, source, reuse)
         return
-    rest = source.origin, source.fingerprint, reuse, str(sets.home().resolve())
+    threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
+    rest = source.origin, source.fingerprint, reuse, str(sets.home().resolve()), threads
     with _client(workers, scheduler) as client:
         from distributed import as_completed
         futures = {client.submit(attempt_elsewhere, config, *rest, pure=False): index

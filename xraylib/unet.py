@@ -47,7 +47,7 @@ class Up(nn.Module):
 class UNet(nn.Module):
     """U-Net with ``depth`` poolings and ``width`` channels at the top, doubled at each step down.
 
-    The poster's network is 64 x 4 (31.0 million parameters); the laptop profile's is 16 x 3 (0.48 million).
+    The poster's network is 64 x 4 (31.0 million parameters); the laptop profile's is 16 x 2 (0.12 million).
     ``padding="same"`` pads each convolution by one, as the implementation that the poster modified does;
     ``"valid"`` does not, as the paper: then the input must be ``margin`` pixels larger on every side than the output.
     ``grey`` holds the mean and deviation of the training set's grey levels: they travel with the weights.

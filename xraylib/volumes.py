@@ -18,7 +18,7 @@ from .predict import autocast, folded, replace
 from .unet import UNet
 
 RECORD = "prediction.json"                # in the output folder: what its slices were made of
-VOXELS_IN_FLIGHT = 2**24                  # channels at the top x pixels of a tile: what bounds the memory
+VOXELS_IN_FLIGHT = 2**23                  # channels at the top x pixels of a tile: what bounds the memory
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ def contrast(pages: list[Page], model: UNet) -> tuple[float, float, str]:
 # -- tiles ------------------------------------------------------------------------------------------------------------
 
 
+def tile_side(model: UNet) -> int:
+    """The side of a tile that keeps a network of this width within `VOXELS_IN_FLIGHT`, px."""
+    return int((VOXELS_IN_FLIGHT / model.width) ** 0.5)
+
+
 def margin_of(model: UNet) -> int:
     """How far a pixel's surroundings reach that its prediction depends on, px; a multiple of the poolings' step."""
     return 6 * 2**model.depth
@@ -200,7 +205,7 @@ def predict_volume(model: UNet, weights: str, source: str | Path, target: str | 
     replace(target / RECORD, lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))
     print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
     ready = folded(model)
-    side = side or int((VOXELS_IN_FLIGHT / model.width) ** 0.5)
+    side = side or tile_side(model)
     paths = [target / f"{page.name}.tif" for page in pages]
     todo = [index for index, path in enumerate(paths) if not path.exists()]
     bar = tqdm(total=len(pages), initial=len(pages) - len(todo), desc="predicting", unit="slice")

@@ -90,7 +90,7 @@ def all_of(model: UNet, images) -> None:
 
 
 def prediction(rows: list, numbers: dict) -> None:
-    for name, width, depth, count, rounds in (("laptop network", 16, 3, 8, 7), ("poster's, 64 x 4", 64, 4, 2, 3)):
+    for name, width, depth, count, rounds in (("laptop network", 16, 2, 8, 7), ("poster's, 64 x 4", 64, 4, 2, 3)):
         torch.manual_seed(0)
         plain = UNet(width, depth).to(DEVICE).eval()
         ours = UNet(width, depth).to(DEVICE, memory_format=torch.channels_last)

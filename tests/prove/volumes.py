@@ -1,0 +1,101 @@
+"""Volumes of 0.5 and 2 GB: peak memory, throughput against the bare network, and a kill half-way.
+
+    python tests/prove/volumes.py        7 minutes on 2 cores, 5 GB of disk
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+
+from xraylib import sets, train, volumes
+from xraylib.predict import autocast, best_device, folded, save_weights
+from xraylib.profiles import PROFILES
+
+SIDE = 1000
+
+
+def make(path: Path, pages: int, slices: np.ndarray) -> None:
+    """A BigTIFF of this many pages of 1000 x 1000 px, uint16, from slices of 501 x 501."""
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
+        for index in range(pages):
+            tif.write(np.tile(slices[index % len(slices)], (2, 2))[:SIDE, :SIDE], contiguous=True)
+
+
+def start(weights: Path, volume: Path, target: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "xraylib", "predict", weights, volume, target],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(process: subprocess.Popen) -> float:
+    """Wait for the process; its peak memory, GB."""
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, status
+    return usage.ru_maxrss * 1024 / 1e9
+
+
+def throughput(model, page: volumes.Page, folder: Path, rounds: int = 7) -> tuple[float, float]:
+    """Mvoxel/s of `predict_page`, from file to file, and of the bare network on the same tiles; in turn."""
+    ready, windows = folded(model), []
+    side = volumes.tile_side(model)
+    original, ready.forward = ready.forward, lambda x: windows.append(x) or original(x)
+    volumes.predict_page(ready, page, 1, 0, side, folder / "warm.tif")
+    ready.forward = original
+    times: dict[str, list[float]] = {"whole": [], "bare": []}
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        volumes.predict_page(ready, page, 1, 0, side, folder / "one.tif")
+        times["whole"].append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        with torch.inference_mode(), autocast(best_device()):
+            for window in windows:
+                ready(window)
+        times["bare"].append(time.perf_counter() - begin)
+    return tuple(SIDE**2 / 1e6 / np.median(times[name]) for name in ("whole", "bare"))
+
+
+def main() -> None:
+    slices = sets.built_in(500, 501, 0)
+    model = train.new_unet(PROFILES["laptop"].recipe, 0, slices[:20], best_device())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_weights(model, folder / "model.safetensors")
+        peaks = {}
+        for name, pages in (("0.5 GB", 250), ("2 GB", 1000)):
+            make(folder / "volume.tif", pages, slices.images)
+            begin = time.perf_counter()
+            peaks[name] = finish(start(folder / "model.safetensors", folder / "volume.tif", folder / name))
+            seconds = time.perf_counter() - begin
+            print(f"{name}, {pages} slices of {SIDE} x {SIDE}: {seconds:.0f} s, {pages * SIDE**2 / 1e6 / seconds:.2f} "
+                  f"Mvoxel/s with the start of Python, {peaks[name]:.2f} GB at most", flush=True)
+        assert max(peaks.values()) < 1.2 and peaks["2 GB"] < peaks["0.5 GB"] + 0.05
+
+        whole, bare = throughput(model, volumes.open_volume(folder / "volume.tif")[0], folder)
+        print(f"from file to file {whole:.2f} Mvoxel/s, the bare network on the same tiles {bare:.2f}: "
+              f"{whole / bare:.0%}")
+        assert whole > 0.85 * bare
+
+        make(folder / "volume.tif", 250, slices.images)
+        process = start(folder / "model.safetensors", folder / "volume.tif", folder / "again")
+        while len(list((folder / "again").glob("*.tif"))) < 125:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done = {path.name: path.stat().st_mtime_ns for path in (folder / "again").glob("*.tif")}
+        finish(start(folder / "model.safetensors", folder / "volume.tif", folder / "again"))
+        assert all((folder / "again" / name).stat().st_mtime_ns == when for name, when in done.items())
+        for path in sorted((folder / "0.5 GB").glob("*.tif")):
+            assert path.read_bytes() == (folder / "again" / path.name).read_bytes(), path.name
+        assert len(list((folder / "again").glob("*.tif"))) == 250
+        print(f"killed after {len(done)} of 250 slices and started again: these stayed, all 250 are identical")
+
+
+if __name__ == "__main__":
+    main()
