@@ -54,10 +54,10 @@ def pages_of(path: Path) -> list[Page]:
         with tifffile.TiffFile(path) as tif:
             series = tif.series[0]
             shape, dtype = series.shape, series.dtype.newbyteorder(tif.byteorder)
-            start, many = series.dataoffset, len(tif.pages)
+            start, many, samples = series.dataoffset, len(tif.pages), tif.pages[0].samplesperpixel
     except Exception as error:
         raise DataError(f"{path} cannot be read as a TIFF ({error}); copy or export it again.") from error
-    if len(shape) not in (2, 3) or dtype.kind + str(dtype.itemsize) not in ("u1", "u2", "f4"):
+    if len(shape) not in (2, 3) or samples != 1 or dtype.kind + str(dtype.itemsize) not in ("u1", "u2", "f4"):
         raise DataError(f"{path} holds {dtype.name} of shape {shape}; slices must be grey, (height, width) or (slices, "
                         "height, width), and uint8, uint16 or float32.")
     count, size = (1 if len(shape) == 2 else shape[0]), shape[-2] * shape[-1] * dtype.itemsize
