@@ -76,7 +76,8 @@ def test_a_file_of_many_pages(model, tmp_path, kind):
     images, path = volume(), tmp_path / "stack.tif"
     options = {"pages": {"photometric": "minisblack"}, "bigtiff": {"bigtiff": True, "photometric": "minisblack"},
                "imagej": {"imagej": True}, "compressed": {"compression": "zlib", "photometric": "minisblack"},
-               "big-endian": {"byteorder": ">", "photometric": "minisblack"}, "tiled": {"tile": (64, 64), "photometric": "minisblack"}}[kind]
+               "big-endian": {"byteorder": ">", "photometric": "minisblack"},
+               "tiled": {"tile": (64, 64), "photometric": "minisblack"}}[kind]
     tifffile.imwrite(path, images, **options)
     pages = volumes.open_volume(path)
     assert [page.name for page in pages] == ["stack_00001", "stack_00002", "stack_00003"]

@@ -95,7 +95,7 @@ def explore_errors(run: Run, slices: Slices | None = None) -> Panel:
     def draw(number: int, noise: int, kind: str, palette: str) -> tuple[np.ndarray, str]:
         guess, truth = guesser.guess(number - 1, noise), slices.labels[number - 1]
         shown = picture(kind, guesser.image(number - 1, noise), truth, guess, palette)
-        where = f"slice {slices.numbers[number - 1]} of the volume<br><br>"
+        where = f"slice {slices.numbers[number - 1]} of the volume<br>"
         return shown, where + numbers(truth, guess.labels) + legend(palette)
 
     @lru_cache(1)

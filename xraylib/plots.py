@@ -146,7 +146,10 @@ def dice_against_size(sizes: list[int], curves: dict[str, np.ndarray], ax: Axes)
     for (name, dice), style in zip(curves.items(), ("o-", "s--"), strict=True):
         spread = 100 * dice.std(0, ddof=1) if len(dice) > 1 else None
         ax.errorbar(sizes, 100 * dice.mean(0), spread, fmt=style, capsize=3, label=name)
-    ax.set(xscale="log", xlabel="training slices", ylabel="Dice, %", xticks=sizes, xticklabels=sizes)
+    (low, high), least = ax.get_ylim(), 1                   # a point of Dice at least, lest chance looks like a trend
+    margin = max(0, (least - high + low) / 2)
+    ax.set(xscale="log", xlabel="training slices", ylabel="Dice, %", xticks=sizes, xticklabels=sizes,
+           ylim=(low - margin, high + margin))
     ax.minorticks_off()
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)

@@ -129,8 +129,8 @@ def numbers(truth: np.ndarray, labels: np.ndarray) -> str:
 
 
 def curve_picture(history: list[dict[str, float]], step: int) -> np.ndarray:
-    """The learning curve with a marker at a step, RGB uint8 (340, 420, 3)."""
-    canvas = FigureCanvasAgg(Figure(figsize=(4.2, 3.4), dpi=100, layout="constrained"))
+    """The learning curve with a marker at a step, RGB uint8 (500, 420, 3)."""
+    canvas = FigureCanvasAgg(Figure(figsize=(4.2, 5), dpi=100, layout="constrained"))
     ax = canvas.figure.subplots()
     if "dice_noisy" in history[0]:
         plots.clean_and_noisy_curve(history, ax)
