@@ -58,7 +58,7 @@ publish: .venv/ready
 	$(BIN)/python -m xraylib publish
 
 bench: .venv/ready
-	for name in start steps sliders; do $(BIN)/python tests/bench/$$name.py || exit 1; done
+	for name in start steps sliders sweeps; do $(BIN)/python tests/bench/$$name.py || exit 1; done
 	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
 
 prove: .venv/ready

@@ -1,5 +1,7 @@
 """The sliders as a reader meets them: JupyterLab, Chromium, and the notebooks themselves in the tiny profile."""
 
+import base64
+import io
 import os
 import re
 import secrets
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from xraylib import explore, plots, runs, views
@@ -23,10 +26,8 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PIXELS = """image => {
     const canvas = document.createElement('canvas');
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
-    const context = canvas.getContext('2d');
-    context.drawImage(image, 0, 0);
-    return [image.naturalHeight, image.naturalWidth,
-            Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+    canvas.getContext('2d').drawImage(image, 0, 0);
+    return canvas.toDataURL('image/png').split(',')[1];
 }"""
 
 
@@ -105,12 +106,12 @@ def handle(panel, description: str):
 
 
 def value(panel, description: str) -> int:
-    return int(panel.locator(f".widget-slider:has(label:text-is('{description}')) .widget-readout").inner_text())
+    return int(panel.locator(f".widget-slider:has(label:text-is('{description}')) .widget-readout").text_content())
 
 
 def pixels(panel) -> np.ndarray:
-    height, width, data = panel.locator("img").evaluate(PIXELS)
-    return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+    """What the browser has decoded, RGB uint8 (H, W, 3)."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(panel.locator("img").evaluate(PIXELS)))).convert("RGB"))
 
 
 def settles(panel, expected, seconds: float = 10) -> None:
@@ -239,11 +240,11 @@ def comparison(page, panel, found, slices):
 
 def test_baseline(lab, browser, here):
     page = Page(browser, lab, "01_baseline")
-    panels = page.panel(0), page.panel(1)
+    page.panel(1)                                                 # the last: all before it has run
     run = the_run(here, "01_baseline")
     slices = explore.own_slices(run)
     errors_panel(page, page.panel(0), run, slices)
-    training_panel(page, panels[1], run, slices)
+    training_panel(page, page.panel(1), run, slices)
     page.close()
 
 
@@ -257,12 +258,12 @@ def test_noisy_training(lab, browser, here):
 
 def test_noisy_validation(lab, browser, here):
     page = Page(browser, lab, "03_noisy_val")
-    panels = page.panel(0), page.panel(1), page.panel(2)
+    page.panel(2)
     found = [the_run(here, name) for name in ("03_noisy_val", "02_noisy_train")]
     slices = explore.own_slices(found[0])
-    comparison(page, panels[0], found, runs.source_of(found[0]).test)
-    errors_panel(page, panels[1], found[0], slices)
-    training_panel(page, panels[2], found[0], slices)
+    comparison(page, page.panel(0), found, runs.source_of(found[0]).test)
+    errors_panel(page, page.panel(1), found[0], slices)
+    training_panel(page, page.panel(2), found[0], slices)
     page.close()
 
 
