@@ -30,9 +30,9 @@ def seconds_in_turn(rounds: int, **candidates: Callable[[], object]) -> dict[str
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def peak_memory() -> float:
-    """The most memory that this process has held so far, GB (Linux)."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+def memory() -> float:
+    """What this process holds now, GB (Linux)."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024 / 1e9
 
 

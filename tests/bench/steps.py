@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-from bench import peak_memory, report, seconds_in_turn
+from bench import memory, report, seconds_in_turn
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -112,22 +112,22 @@ def overhead(rows: list, numbers: dict) -> None:
     rows.append(["crops, flips and transfer of a laptop step", "", f"{1e3 * seconds['crops']:.1f} ms", "",
                  f"{seconds['crops'] / (seconds['step'] + seconds['crops']):.1%} of the step"])
     numbers["overhead"] = seconds
-    start = peak_memory()
+    start = memory()
     for index in range(2000):
         batch, target = crops(IMAGES, LABELS, chosen, recipe.crop, True, generator)
         step(*ours[:2], batch, target, True)
         if index == 100:
-            start = peak_memory()
+            start = memory()
         if index % CHECK_EVERY == 0 and not all(weights.isfinite().all() for weights in ours[0].parameters()):
             raise FloatingPointError("the weights are no longer finite")
-    rows.append(["peak memory after 100 and after 2,000 laptop steps", f"{start:.2f} GB", f"{peak_memory():.2f} GB",
+    rows.append(["memory after 100 and after 2,000 laptop steps", f"{start:.2f} GB", f"{memory():.2f} GB",
                  "", ""])
-    numbers["memory"] = [start, peak_memory()]
+    numbers["memory"] = [start, memory()]
 
 
 if __name__ == "__main__":
     rows, numbers = [], {}
+    overhead(rows, numbers)
     training(rows, numbers)
     prediction(rows, numbers)
-    overhead(rows, numbers)
     report("steps", ["", "plain fp32", "ours", "ratio", "share"], rows, **numbers)
