@@ -7,6 +7,7 @@
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
+export GOMP_SPINCOUNT ?= 3000  # see xraylib/__init__.py
 PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin

@@ -22,7 +22,7 @@ from pathlib import Path
 import pooch
 import pytest
 
-from xraylib import fetch
+from xraylib import fetch, sets
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "real"  # half of the real files, where they are at hand
@@ -243,18 +243,17 @@ def test_unreadable_answer_about_the_doi(source: Source, tmp_path: Path, monkeyp
 
 
 def test_registry_lists_the_thousand_files() -> None:
-    assert fetch.find_registry() == ROOT / "data" / "registry.txt"
-    lines = [line.split() for line in fetch.find_registry().read_text().splitlines()]
+    assert sets.shipped() == ROOT / "data"
+    lines = [line.split() for line in (sets.shipped() / "registry.txt").read_text().splitlines()]
     assert [name for name, _ in lines] == numbered(500)
     assert all(re.fullmatch("[0-9a-f]{64}", known) for _, known in lines)
 
 
 def test_registry_is_found_inside_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site" / "xraylib"
-    (package / "registry").mkdir(parents=True)
-    monkeypatch.setattr(fetch, "__file__", str(package / "fetch.py"))
-    (package / "registry" / "registry.txt").touch()
-    assert fetch.find_registry() == package / "registry" / "registry.txt"
+    (package / "shipped").mkdir(parents=True)
+    monkeypatch.setattr(sets, "__file__", str(package / "sets.py"))
+    assert sets.shipped() == package / "shipped"
 
 
 # ---- breaks ----
