@@ -9,7 +9,7 @@ from xraylib.profiles import configure
 
 def source(n=60):
     slices = blobs(n, 16, 16)
-    return sets.Source(slices, blobs(4, 16, 16, seed=9), "blobs", slices.fingerprint())
+    return sets.Source(slices, blobs(4, 16, 16, seed=9), "blobs", slices.fingerprint(), ("tiny", "blobs"))
 
 
 def test_random_split_is_disjoint_and_seeded():
