@@ -86,7 +86,7 @@ def most(folder: str, *steps: str) -> None:
     few, val = draw(folder, n - n // 5, n // 5, 0)
     rows, histories = [], {}
     for count in map(int, steps):
-        recipe = replace(PROFILES["laptop"].recipe, steps=count, evaluations=20, eval_slices=0)
+        recipe = replace(PROFILES["laptop"].recipe, steps=count, evaluations=10, eval_slices=0)
         histories[count] = history = fit(recipe, few, val, 0)
         rows.append([str(count), f"{first(history, 0.99):.0f}", f"{first(history, 0.991):.0f}",
                      f"{max(row['dice'] for row in history):.4f}", f"{history[-1]['seconds']:.0f}"])
