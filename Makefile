@@ -7,7 +7,8 @@
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
-export GOMP_SPINCOUNT ?= 3000  # see xraylib/__init__.py
+# as xraylib/__init__.py sets it, for the benchmarks that import torch first
+export GOMP_SPINCOUNT ?= 3000
 PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import plots
-from .data import DataError, as_values, find
+from .data import DataError, as_values, find, to_classes
 from .predict import autocast, folded, replace
 from .unet import UNet
 
@@ -183,7 +183,7 @@ def preview(page: Page, segmented: Path, path: Path) -> None:
     grey = page.rows(0, page.shape[0])[::step, ::step].astype(np.float32)
     low, high = np.nanpercentile(grey, [0.5, 99.5])
     grey = np.nan_to_num(np.clip((grey - low) / max(high - low, 1e-9), 0, 1))[..., None] * 255
-    labels = np.searchsorted([64, 192], tifffile.imread(segmented)[::step, ::step])
+    labels = to_classes(tifffile.imread(segmented)[::step, ::step], segmented)
     tinted = 0.55 * grey + 0.45 * plots.PALETTES["safe"][labels]
     both = np.concatenate([np.repeat(grey, 3, -1), tinted], 1).astype(np.uint8)
     replace(path, lambda part: matplotlib.image.imsave(part, both, format="png"))

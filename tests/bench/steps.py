@@ -103,7 +103,7 @@ def prediction(rows: list, numbers: dict) -> None:
 
 
 def overhead(rows: list, numbers: dict) -> None:
-    """Everything but the network in a laptop step: crops and flips, and the look at the loss."""
+    """Everything but the network in a laptop step, which is crops and flips; and the memory over many steps."""
     recipe = PROFILES["laptop"].recipe
     ours, generator = setting(recipe, recipe.crop, True), torch.Generator().manual_seed(0)
     chosen = torch.arange(recipe.batch)

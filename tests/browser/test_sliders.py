@@ -195,6 +195,16 @@ def errors_panel(page, panel, run, slices):
     check("overlay", "safe")
 
 
+def move_both_ways(page, panel, share: float, check) -> None:
+    """Move the sliders for slice and noise, each by keyboard and by mouse, to this share of the track."""
+    for description in ("slice", "added noise"):
+        handle(panel, description).focus()
+        page.page.keyboard.press("ArrowRight")
+        check()
+        move_by_mouse(page.page, panel, description, share)
+        check()
+
+
 def training_panel(page, panel, run, slices):
     guessers = [views.Guesser(load_weights(path), slices, run.config["seed"])
                 for path in explore.snapshots(run).values()]
@@ -213,12 +223,7 @@ def training_panel(page, panel, run, slices):
     move_by_mouse(page.page, panel, "evaluation", 0.01)
     assert value(panel, "evaluation") == 1
     check()
-    for description in ("slice", "added noise"):
-        handle(panel, description).focus()
-        page.page.keyboard.press("ArrowRight")
-        check()
-        move_by_mouse(page.page, panel, description, 0.6)
-        check()
+    move_both_ways(page, panel, 0.6, check)
 
 
 def comparison(page, panel, found, slices):
@@ -230,12 +235,7 @@ def comparison(page, panel, found, slices):
                                            for guess in guesses]))
 
     check()
-    for description in ("slice", "added noise"):
-        handle(panel, description).focus()
-        page.page.keyboard.press("ArrowRight")
-        check()
-        move_by_mouse(page.page, panel, description, 0.3)
-        check()
+    move_both_ways(page, panel, 0.3, check)
 
 
 def test_baseline(lab, browser, here):
