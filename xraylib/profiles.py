@@ -43,7 +43,7 @@ class Profile:
     sweep_recipe: Recipe                         # experiment 4
 
 
-_LAPTOP = Recipe(16, 2, crop=64, batch=16, augment=True, optimiser="adamw", lr=1e-2, steps=900, epochs=0,
+_LAPTOP = Recipe(16, 2, crop=64, batch=16, augment=True, optimiser="adamw", lr=1e-2, steps=750, epochs=0,
                  evaluations=10, eval_slices=20)
 _TINY = Recipe(8, 2, crop=64, batch=8, augment=True, optimiser="adamw", lr=1e-2, steps=30, epochs=0,
                evaluations=3, eval_slices=4)
@@ -57,7 +57,7 @@ PROFILES = {
     "tiny": Profile(48, 128, 8, {"01_baseline": (24, 8), "02_noisy_train": (27, 9), "03_noisy_val": (24, 6),
                                  "04_size_sweep": (8, 8)}, (2, 8), _TINY, _TINY),
     "laptop": Profile(500, 501, 50, _COUNTS, _SIZES, _LAPTOP,
-                      replace(_LAPTOP, steps=150, evaluations=3)),
+                      replace(_LAPTOP, steps=150, evaluations=1)),
     "paper": Profile(500, 501, 50, _COUNTS, _SIZES, _PAPER, replace(_PAPER, steps=105 * 200, epochs=0)),
 }
 
