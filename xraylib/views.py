@@ -115,8 +115,9 @@ def dice_of(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def numbers(truth: np.ndarray, labels: np.ndarray) -> str:
     """Dice, wrong pixels, confusions and how near they are to an interface, for one slice, in HTML."""
-    counts, dice, wrong = counts_of(truth, labels)[0], dice_of(truth, labels), int((truth != labels).sum())
-    pairs = sorted(((int(counts[t, p]), t, p) for t in range(3) for p in range(3) if t != p), reverse=True)
+    counts, wrong = counts_of(truth, labels), int((truth != labels).sum())
+    dice = dice_score(counts)[0].numpy()
+    pairs = sorted(((int(counts[0, t, p]), t, p) for t in range(3) for p in range(3) if t != p), reverse=True)
     near = near_interface(truth[None], labels[None]) if wrong else [float("nan")] * 3
     return "".join([
         table([[phase, f"{100 * value:.2f} %"] for phase, value in zip(PHASES, dice, strict=True)]
