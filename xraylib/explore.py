@@ -60,7 +60,7 @@ def choice(description: str, options, value) -> widgets.Dropdown:
 
 
 def palette_choice() -> widgets.Dropdown:
-    return choice("colours", [("as the poster: red, green, blue", "rgb"), ("colour-blind safe", "safe")], "rgb")
+    return choice("colours", [("red, green, blue", "rgb"), ("colour-blind safe", "safe")], "rgb")
 
 
 def panel(controls: Mapping[str, widgets.Widget], draw: Callable[..., tuple[np.ndarray, str]], width: str,
