@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def command(home: Path, folder: Path, *more: str) -> subprocess.Popen:
                  "-p", f"data_dir={folder}", *more]
     environment = os.environ | {"XRAYLIB_HOME": str(home), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "xraylib", "sweep", *arguments], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def results(home: Path) -> dict[str, bytes]:
@@ -104,10 +105,11 @@ def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sw
     assert not list(home.rglob("*.part*"))
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, folder):
-    process = command(tmp_path / "home", folder)
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_ctrl_c_says_how_to_go_on(tmp_path, folder, workers):
+    process = command(tmp_path / "home", folder, *workers)
     wait(process, lambda: list((tmp_path / "home").rglob("result.json")))
-    process.send_signal(2)
+    os.killpg(process.pid, signal.SIGINT)     # as a terminal does: every process of the command gets it
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "of 12 runs; the same command goes on" in errors and "Traceback" not in errors
     process = command(tmp_path / "home", folder)

@@ -1,6 +1,8 @@
 """Grids of runs, in this process or on a Dask cluster; each run is a pure function of its configuration."""
 
+import logging
 import os
+import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,6 +76,10 @@ def attempt_elsewhere(config: Config, origin: tuple[str, str], fingerprint: str,
     return attempt(config, _opened(origin, fingerprint), reuse)
 
 
+def _leave_interrupts_alone() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches a terminal's every process: the caller's is to act
+
+
 @contextmanager
 def _client(workers: int, scheduler: str) -> Iterator:
     """A Dask client: of the cluster at this address, or of local worker processes that share the cores out."""
@@ -85,8 +91,9 @@ def _client(workers: int, scheduler: str) -> Iterator:
         with Client(scheduler) as client:
             yield client
         return
-    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
-          Client(cluster) as client):
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                       silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
+        client.register_worker_callbacks(_leave_interrupts_alone)
         yield client
 
 
