@@ -94,7 +94,7 @@ def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path,
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
 
     bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False, mininterval=1,
-               disable=not show)
+               **({} if show else {"disable": True}))  # not disable=False: that would overrule TQDM_DISABLE
     for mark in marks[len(history):]:
         start, first, running = time.perf_counter(), step, torch.zeros((), device=device)
         while step < mark:
