@@ -1,7 +1,9 @@
 """What the benchmarks share: measuring in turn, tables, and the JSON beside them."""
 
+import ctypes
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,20 @@ def seconds_in_turn(rounds: int, **candidates: Callable[[], object]) -> dict[str
             if turn:
                 times[name].append(time.perf_counter() - start)
     return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def plainly(call: Callable[..., object], *arguments) -> None:
+    """``call`` with glibc's memory thresholds as they settle in a program without this library (`xraylib.__init__`)."""
+    def limits(largest: int, kept: int) -> None:
+        if sys.platform == "linux":
+            for option, value in ((-3, largest), (-1, kept)):
+                ctypes.CDLL(None).mallopt(option, value)
+
+    limits(2**25, 2**26)
+    try:
+        call(*arguments)
+    finally:
+        limits(2**30, 2**30)
 
 
 def memory() -> float:

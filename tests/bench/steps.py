@@ -1,9 +1,13 @@
-"""One training step and one prediction: ours against plain fp32, in turn; the share of the hardware's own ceiling."""
+"""One training step and one prediction: ours against plain fp32, in turn; the share of the hardware's own ceiling.
+
+Plain is what a program without this library does: fp32, contiguous, memory given back at once. What is done right after
+it gets its memory anew, so a round that is not counted stands between the two.
+"""
 
 from functools import partial
 
 import torch
-from bench import memory, report, seconds_in_turn
+from bench import memory, plainly, report, seconds_in_turn
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,7 +73,8 @@ def training(rows: list, numbers: dict) -> None:
     for name, recipe, side, rounds in (("poster's, 64 x 4", paper, 512, 3), ("laptop", laptop, laptop.crop, 15)):
         plain, ours = (setting(recipe, side, fast) for fast in (False, True))
         before = ceiling(5)
-        seconds = seconds_in_turn(rounds, plain=partial(step, *plain), ours=partial(step, *ours))
+        seconds = seconds_in_turn(rounds, plain=partial(plainly, step, *plain), warm=partial(step, *ours),
+                                  ours=partial(step, *ours))
         peak, flops = max(before, ceiling(5)), flops_of(*ours[:1], *ours[2:4])
         share = flops / seconds["ours"] / peak
         rows.append([f"training step, {name}, {recipe.batch} of {side} px", f"{1e3 * seconds['plain']:.0f} ms",
@@ -95,7 +100,8 @@ def prediction(rows: list, numbers: dict) -> None:
         plain = UNet(width, depth).to(DEVICE).eval()
         ours = UNet(width, depth).to(DEVICE, memory_format=torch.channels_last)
         x = IMAGES[:count].float().unsqueeze(1)
-        seconds = seconds_in_turn(rounds, plain=partial(one_by_one, plain, x),
+        seconds = seconds_in_turn(rounds, plain=partial(plainly, one_by_one, plain, x),
+                                  warm=partial(all_of, ours, SLICES.images[:count]),
                                   ours=partial(all_of, ours, SLICES.images[:count]))
         rows.append([f"prediction of a slice of 501 x 501, {name}", f"{1e3 * seconds['plain'] / count:.0f} ms",
                      f"{1e3 * seconds['ours'] / count:.0f} ms", f"{seconds['plain'] / seconds['ours']:.2f}", ""])
