@@ -130,10 +130,11 @@ def line_profile(images: list[np.ndarray], names: list[str], ax: Axes) -> None:
 def confusion_matrix(counts: np.ndarray, ax: Axes, title: str = "") -> None:
     """What the pixels of each true phase are taken for, in per cent of it. ``counts``: (3, 3), [true, predicted]."""
     share = 100 * counts / counts.sum(1, keepdims=True)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=130)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=115)
     for true in range(len(PHASES)):
         for guess in range(len(PHASES)):
-            ax.text(guess, true, f"{share[true, guess]:.1f}", ha="center", va="center")
+            ax.text(guess, true, f"{share[true, guess]:.1f}", ha="center", va="center",
+                    color="white" if share[true, guess] > 60 else "black")
     ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, yticks=range(len(PHASES)), yticklabels=PHASES,
            xlabel="predicted", ylabel="true", title=title)
 
