@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from xraylib import data
-from xraylib.data import Slices
+from xraylib.slices.labelled import Slices, save
 
 
 def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
@@ -29,5 +28,5 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """A labelled data set of 40 slices of 48 x 40 on disk."""
-    data.save(blobs(40, 48, 40), tmp_path / "set")
+    save(blobs(40, 48, 40), tmp_path / "set")
     return tmp_path / "set"

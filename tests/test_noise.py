@@ -34,7 +34,8 @@ def test_other_seeds_and_slices_get_other_noise():
 def test_labels_and_numbers_stay_and_the_copy_says_how_noisy_it_is():
     slices = blobs(3, 16, 16)
     noisy = noisy_copies(slices, 5000, seed=0)
-    assert noisy.labels is slices.labels and noisy.numbers is slices.numbers
+    assert all(mine is theirs for mine, theirs in zip(noisy.labels, slices.labels, strict=True))
+    assert noisy.numbers is slices.numbers
     assert noisy.noise_std.tolist() == [5000.0] * 3 and slices.noise_std.tolist() == [0.0] * 3
 
 

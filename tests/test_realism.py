@@ -3,8 +3,8 @@ import pytest
 import realism
 from scipy.ndimage import gaussian_filter
 
-from xraylib.data import Slices, save
-from xraylib.synthetic import generate
+from xraylib.slices.labelled import Slices, save
+from xraylib.slices.synthetic import generate
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from xraylib.predict import folded
 from xraylib.unet import UNet
 
 
@@ -59,16 +58,3 @@ def test_a_wrong_padding_and_too_small_an_input_are_refused():
         UNet(4, 2, padding="full")
     with pytest.raises(ValueError, match="needs more than"):
         UNet(4, 4, padding="valid")(torch.zeros(1, 1, 184, 184))
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_folded_for_prediction_it_is_the_same_function(padding):
-    torch.manual_seed(0)
-    model = UNet(4, 2, padding=padding)
-    x = torch.randn(2, 1, 48 + 2 * model.margin, 48 + 2 * model.margin) * 3 + 1
-    for _ in range(3):
-        model(x)                                                  # running means and deviations other than 0 and 1
-    ready = folded(model)
-    assert not [layer for layer in ready.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    assert torch.allclose(ready(x), model.eval()(x), atol=1e-5)
-    assert [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]   # the model stays as it is

@@ -1,4 +1,4 @@
-"""Soft Dice loss and hard Dice score, side by side.
+"""Soft Dice loss and hard Dice score, side by side, and the training loss.
 
 The *loss* is computed from probabilities and has a gradient; the *score* is computed from the argmax and is what a
 result table shows. Dice and IoU measure the same overlap on two scales: IoU = Dice / (2 - Dice).
@@ -6,6 +6,7 @@ result table shows. Dice and IoU measure the same overlap on two scales: IoU = D
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 EPS = 1e-6  # keeps the loss defined when a class is absent
 
@@ -22,10 +23,15 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     its first term is then eps/eps = 1 instead of 1/2; it shifts the value and leaves the gradient alone).
     """
     p = logits.float().softmax(1).transpose(0, 1).flatten(1)                             # C x BHW
-    r = torch.nn.functional.one_hot(target, logits.shape[1]).flatten(0, -2).T.float()    # C x BHW
+    r = F.one_hot(target, logits.shape[1]).flatten(0, -2).T.float()                      # C x BHW
     inside = ((p * r).sum(1) + EPS) / ((p + r).sum(1) + EPS)                             # C
     outside = (((1 - p) * (1 - r)).sum(1) + EPS) / ((2 - p - r).sum(1) + EPS)            # C
     return (1 - inside - outside).mean()
+
+
+def total_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """The poster's training loss, cross-entropy + Dice loss, in float32. (B, C, H, W), int64 (B, H, W) -> scalar."""
+    return F.cross_entropy(logits.float(), target) + dice_loss(logits, target)
 
 
 def confusion(predicted: Tensor, truth: Tensor, n_classes: int = 3) -> Tensor:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .data import Slices
+from .slices.labelled import Slices
 
 
 def add_noise(image: np.ndarray, std: float, seed: int, number: int) -> np.ndarray:
@@ -22,4 +22,4 @@ def noisy_copies(slices: Slices, std: float, seed: int) -> Slices:
     """Noisy copies of slices: same labels and numbers, ``noise_std`` raised to ``std`` (see `add_noise`)."""
     images = [add_noise(image, std, seed, int(number))
               for image, number in zip(slices.images, slices.numbers, strict=True)]
-    return Slices(np.stack(images), slices.labels, slices.numbers, np.full(len(slices), float(std)))
+    return Slices(images, slices.labels, slices.numbers, np.full(len(slices), float(std)))

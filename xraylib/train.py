@@ -1,25 +1,144 @@
-"""The training loop: seeded, explicit, resumable."""
+"""The training loop, and what it is made of: a recipe, random crops, an optimiser and its schedule."""
 
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
-from .batches import crops, draw, grey_statistics
-from .data import PHASES, Slices
-from .predict import autocast, best_device, replace, save_weights
-from .profiles import Recipe
-from .scores import Scores, evaluate, total_loss
+from .dice import total_loss
+from .predict.network import autocast, best_device, keep_freed_memory, training_format
+from .predict.scores import Scores, evaluate
+from .slices.labelled import PHASES, Slices
 from .unet import UNet
-
-MAX_SNAPSHOTS = 12   # in epochs/, for the slider over training
-CHECK_EVERY = 10     # steps between two looks at whether the loss is finite: each look makes a GPU wait
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    width: int             # channels at the top of the U-Net
+    depth: int             # poolings
+    crop: int              # side of the random crops, px (0: whole slices)
+    batch: int             # crops a step
+    augment: bool          # random flips and transposes
+    optimiser: str         # "adamw" with a one-cycle schedule, or "rmsprop" with ReduceLROnPlateau, as published
+    lr: float              # highest learning rate
+    steps: int             # optimiser steps (0: `epochs` passes over the training set)
+    epochs: int            # passes over the training set, where steps is 0
+    evaluations: int       # evaluations during training, evenly spaced
+    eval_slices: int       # validation slices that each of them looks at (0: all)
+
+
+# -- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def fit(learner: "Learner", watched: Slices) -> Iterator[Scores]:
+    """Train the learner's network; after every part of its steps, score it on the slices watched and hand that out."""
+    model, optimiser, schedule = learner.model, learner.optimiser, learner.schedule
+    for steps in learner.parts():
+        for _ in steps:
+            chosen = learner.draw()                        # some slices; each comes once before any comes again
+            images, labels = learner.crops(chosen)         # B x 1 x h x w grey levels, B x h x w classes
+            with autocast(learner.device):                 # in bf16 where that is fast
+                logits = model(images)                     # forward: B x 3 x h x w, one number a phase and pixel
+            loss = total_loss(logits, labels)              # cross-entropy + Dice loss: one number
+            optimiser.zero_grad()                          # forget the gradient of the step before
+            loss.backward()                                # backward: the slope of the loss along every weight
+            clip_grad_norm_(model.parameters(), 1.0)       # a bad batch must not throw the weights far away
+            optimiser.step()                               # every weight moves a little downhill
+            if learner.recipe.optimiser == "adamw":
+                schedule.step()                            # the learning rate rises, then falls (one-cycle)
+            learner.losses.append(loss.detach())
+        scores = evaluate(model, watched, total_loss)      # whole slices that it is not trained on
+        learner.note(scores)
+        yield scores
+
+
+# -- what it moves ----------------------------------------------------------------------------------------------------
+
+
+class Learner:
+    """A network in training, its training set, and all that changes from step to step."""
+
+    def __init__(self, recipe: Recipe, train: Slices, seed: int):
+        keep_freed_memory()
+        self.recipe, self.device = recipe, best_device()
+        self.images, self.labels = ([torch.from_numpy(array).to(self.device) for array in arrays]
+                                    for arrays in (train.images, train.labels))
+        self.steps = recipe.steps or recipe.epochs * -(-len(train) // recipe.batch)
+        self.model = new_unet(recipe, seed, train, self.device)
+        self.optimiser, self.schedule = optimiser_of(self.model, recipe, self.steps)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order, self.position = torch.randperm(len(train), generator=self.generator), 0
+        self.step, self.seconds = 0, 0.0
+        self.on_step: Callable[[], object] = lambda: None
+        self.losses: list[Tensor] = []                # since the last evaluation
+        self.history: list[dict[str, float]] = []     # a row an evaluation
+
+    def parts(self) -> Iterator[Iterator[int]]:
+        """The steps still to be done, in parts that each end with an evaluation."""
+        for end in evenly(self.steps, self.recipe.evaluations)[len(self.history):]:
+            yield self._until(end)
+
+    def _until(self, end: int) -> Iterator[int]:
+        start = time.perf_counter()
+        while self.step < end:
+            yield self.step
+            self.step += 1
+            self.on_step()
+        self.seconds += time.perf_counter() - start
+
+    def draw(self) -> Tensor:
+        """The next slices of an endless stream of permutations, (B,): each slice once before any comes again."""
+        batch, n = self.recipe.batch, len(self.order)
+        taken = self.order[self.position:self.position + batch]
+        self.position += batch
+        while len(taken) < batch:
+            self.order = torch.randperm(n, generator=self.generator)
+            self.position = batch - len(taken)
+            taken = torch.cat([taken, self.order[:self.position]])
+        return taken
+
+    def crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """A random crop of each chosen slice, as the recipe says; see `crops`."""
+        return crops(self.images, self.labels, chosen, self.recipe.crop, self.recipe.augment, self.generator)
+
+    def note(self, scores: Scores) -> None:
+        """Add a row to the history; on a plateau, lower the learning rate. Raises `TrainingError` for a lost loss."""
+        loss = float(sum(self.losses)) / len(self.losses)
+        self.losses.clear()
+        if not np.isfinite(loss):
+            raise TrainingError(f"The loss is {loss} at step {self.step} of {self.steps}: the learning rate "
+                                f"{self.recipe.lr:g} is too high for these data; lower it.")
+        self.history.append({
+            "step": self.step, "images": self.step * self.recipe.batch, "seconds": self.seconds,
+            "lr": self.optimiser.param_groups[0]["lr"], "train_loss": loss, **validation_row(scores)})
+        if self.recipe.optimiser == "rmsprop":
+            self.schedule.step(scores.mean)
+
+    def state_dict(self) -> dict:
+        """All that going on needs, as `torch.save` writes it."""
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimiser", "schedule")}
+        return parts | {"generator": self.generator.get_state()} | {name: getattr(self, name) for name in (
+            "order", "position", "step", "seconds", "history")}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from where `state_dict` was taken."""
+        for name, value in state.items():
+            if name == "generator":
+                self.generator.set_state(value)
+            elif name in ("model", "optimiser", "schedule"):
+                getattr(self, name).load_state_dict(value)
+            else:
+                setattr(self, name, value)
 
 
 def new_unet(recipe: Recipe, seed: int, train: Slices, device: torch.device) -> UNet:
@@ -28,7 +147,14 @@ def new_unet(recipe: Recipe, seed: int, train: Slices, device: torch.device) -> 
         torch.manual_seed(seed)
         model = UNet(recipe.width, recipe.depth)
     model.grey.copy_(torch.tensor(grey_statistics(train)))
-    return model.to(device, memory_format=torch.channels_last)
+    return model.to(device, memory_format=training_format(device, recipe.width, whole=recipe.crop == 0))
+
+
+def grey_statistics(slices: Slices) -> tuple[float, float]:
+    """Mean and standard deviation of all grey levels, in float64, slice by slice (no large copy)."""
+    mean = float(np.mean([image.mean(dtype=np.float64) for image in slices.images]))
+    variance = float(np.mean([np.square(image - mean).mean() for image in slices.images]))
+    return mean, max(variance**0.5, 1.0)
 
 
 def optimiser_of(model: UNet, recipe: Recipe, steps: int):
@@ -39,6 +165,31 @@ def optimiser_of(model: UNet, recipe: Recipe, steps: int):
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
     whole = max(steps, 8)  # OneCycleLR divides by the length of the rise, a quarter less one step
     return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=whole, pct_start=0.25)
+
+
+def crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int, augment: bool,
+          generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One random crop of each chosen slice, flipped and transposed at random if ``augment``.
+
+    ``images``: N of uint16 (H, W); ``labels``: N of uint8 (H, W); ``side``: px, 0 for whole slices, at most H and W
+    are taken. Returns grey levels, float32, and class indices, int64: (B, 1, rows, columns) and (B, rows, columns).
+    """
+    height, width = images[0].shape
+    rows, columns = min(side or height, height), min(side or width, width)
+    corners = torch.rand(len(chosen), 2, generator=generator) * torch.tensor([height - rows + 1, width - columns + 1])
+    turns = torch.randint(8 if rows == columns else 4, (len(chosen),), generator=generator) * augment
+    cropped, targets = [], []
+    for index, (top, left), turn in zip(chosen.tolist(), corners.int().tolist(), turns.tolist(), strict=True):
+        window = slice(top, top + rows), slice(left, left + columns)
+        cropped.append(flip(images[index][window].float(), turn))
+        targets.append(flip(labels[index][window].long(), turn))
+    return torch.stack(cropped).unsqueeze(1), torch.stack(targets)
+
+
+def flip(image: Tensor, turn: int) -> Tensor:
+    """One of the eight symmetries of the square, (H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes."""
+    image = image.flip([axis for axis in (0, 1) if turn >> axis & 1])
+    return image.T if turn & 4 else image
 
 
 def validation_row(scores: Scores) -> dict[str, float]:
@@ -54,80 +205,3 @@ def validation_row(scores: Scores) -> dict[str, float]:
 def evenly(total: int, parts: int) -> list[int]:
     """The ends of ``parts`` equal parts of 1..total (of ``total`` parts, if there are not so many)."""
     return np.linspace(0, total, min(parts, total) + 1).round().astype(int)[1:].tolist()
-
-
-def save_state(path: Path, parts: dict, generator: torch.Generator, **rest) -> None:
-    """All that resuming needs, whole or not at all."""
-    state = {name: part.state_dict() for name, part in parts.items()} | {"generator": generator.get_state()} | rest
-    replace(path, lambda part: torch.save(state, part))
-
-
-def load_state(path: Path, parts: dict, generator: torch.Generator) -> dict:
-    """Put a saved state back into the model, optimiser, schedule and generator; return the rest."""
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    for name, part in parts.items():
-        part.load_state_dict(state.pop(name))
-    generator.set_state(state.pop("generator"))
-    return state
-
-
-def fit(recipe: Recipe, train: Slices, val: Slices, seed: int, folder: Path,
-        show: bool = True) -> list[dict[str, float]]:
-    """Train a U-Net, or resume where a killed call left off, and return the history, one row an evaluation.
-
-    Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
-    ``model.safetensors`` (the weights of the best validation Dice) and ``epochs/`` (at most 12 snapshots).
-    ``show``: a progress bar. Raises `TrainingError` when the loss is no longer finite.
-    """
-    device = best_device()
-    images, labels = (torch.from_numpy(array).to(device) for array in (train.images, train.labels))
-    steps = recipe.steps or recipe.epochs * -(-len(train) // recipe.batch)
-    marks, snapshots = evenly(steps, recipe.evaluations), evenly(recipe.evaluations, MAX_SNAPSHOTS)
-    watched = val[np.array(evenly(len(val), recipe.eval_slices or len(val))) - 1]
-    model = new_unet(recipe, seed, train, device)
-    optimiser, schedule = optimiser_of(model, recipe, steps)
-    generator = torch.Generator().manual_seed(seed)
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    order, position, step, seconds, history = torch.randperm(len(train), generator=generator), 0, 0, 0.0, []
-    if (folder / "last.pt").exists():
-        order, position, step, seconds, history = load_state(folder / "last.pt", parts, generator).values()
-    (folder / "epochs").mkdir(parents=True, exist_ok=True)
-
-    bar = tqdm(total=steps, initial=step, desc=f"training, seed {seed}", unit="step", leave=False, mininterval=1,
-               **({} if show else {"disable": True}))  # not disable=False: that would overrule TQDM_DISABLE
-    for mark in marks[len(history):]:
-        start, first, running = time.perf_counter(), step, torch.zeros((), device=device)
-        while step < mark:
-            chosen, order, position = draw(order, position, recipe.batch, generator)
-            batch, target = crops(images, labels, chosen, recipe.crop, recipe.augment, generator)
-            with autocast(device):
-                logits = model(batch)
-            loss = total_loss(logits, target)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            if recipe.optimiser == "adamw":
-                schedule.step()
-            step, running = step + 1, running + loss.detach()
-            bar.update()
-            if step % CHECK_EVERY == 0 and not running.isfinite():
-                break
-        if not running.isfinite():
-            raise TrainingError(f"The loss is {float(running)} at step {step} of {steps}: the learning rate "
-                                f"{recipe.lr:g} is too high for these data; lower it. {folder} keeps the last state.")
-        seconds += time.perf_counter() - start
-        row = {"step": step, "images": step * recipe.batch, "seconds": seconds, "lr": optimiser.param_groups[0]["lr"],
-               "train_loss": float(running) / (step - first), **validation_row(evaluate(model, watched))}
-        history.append(row)
-        if recipe.optimiser == "rmsprop":
-            schedule.step(row["dice"])
-        if row["dice"] >= max(entry["dice"] for entry in history):
-            save_weights(model, folder / "model.safetensors")
-        if len(history) in snapshots:
-            save_weights(model, folder / "epochs" / f"{step:06d}.safetensors", half=True)
-        save_state(folder / "last.pt", parts, generator,
-                   order=order, position=position, step=step, seconds=seconds, history=history)
-        bar.set_postfix(loss=f"{row['train_loss']:.3f}", dice=f"{row['dice']:.4f}")
-    bar.close()
-    return history

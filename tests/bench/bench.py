@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from xraylib.sets import home
 
 from xraylib import runs
 from xraylib.predict import best_device
-from xraylib.sets import home
 
 OUT = home() / "build" / "bench"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from bench import report
+from xraylib.profiles import PROFILES
 
 from xraylib import explore, sets, train
 from xraylib.predict import best_device, save_weights
-from xraylib.profiles import PROFILES
 from xraylib.runs import Run
 
 

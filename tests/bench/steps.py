@@ -10,12 +10,12 @@ import torch
 from bench import memory, plainly, report, seconds_in_turn
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
 from xraylib.batches import crops
-from xraylib.predict import autocast, best_device, fast_bf16, logits_of
 from xraylib.profiles import PROFILES, Recipe
 from xraylib.scores import total_loss
 from xraylib.sets import built_in
+
+from xraylib.predict import autocast, best_device, fast_bf16, logits_of
 from xraylib.train import CHECK_EVERY, optimiser_of
 from xraylib.unet import UNet
 

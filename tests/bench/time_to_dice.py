@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import report
-
-from xraylib import data, train
-from xraylib.predict import autocast, best_device, fast_bf16, load_weights
 from xraylib.profiles import PROFILES
 from xraylib.scores import evaluate, total_loss
 from xraylib.sets import split
+
+from xraylib import data, train
+from xraylib.predict import autocast, best_device, fast_bf16, load_weights
 from xraylib.unet import UNet
 
 DEVICE = best_device()

@@ -14,8 +14,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 from torch import nn
 from torch.nn import functional as F
 
-from xraylib.data import PHASES, Slices, load
-from xraylib.phases import chord_lengths, interface_area, label_agreement, volume_fractions
+from xraylib.material.phases import chord_lengths, interface_area, label_agreement, volume_fractions
+from xraylib.slices.labelled import PHASES, Slices, load
 
 LAGS = (1, 2, 5, 10, 20, 40, 100)
 MIDPOINTS = (28351, 38348)  # half-way between the mean grey levels of pore and YSZ, and of YSZ and nickel
@@ -118,7 +118,7 @@ def threshold_dice(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def measure(slices: Slices) -> dict[str, list[float]]:
     """Every quantity of the table for one set of slices: a name and one to seven numbers (see REAL for their order)."""
-    images, labels = slices.images, slices.labels
+    images, labels = np.stack(slices.images), np.stack(slices.labels)
     chords = [chord_lengths(labels, p) for p in range(3)]
     lags = label_agreement(labels, [lag for lag in LAGS if lag < len(labels)])
     dice = threshold_dice(images, labels)
@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
         columns["real, measured"] = measure(real)
     print(table(columns))
     if options.real:
-        accuracy = tell_apart(real.images, builtin.images)
+        accuracy = tell_apart(np.stack(real.images), np.stack(builtin.images))
         print(f"\nA small network tells patches of 64 x 64 apart with an accuracy of {accuracy:.3f} (chance: 0.5).")
 
 

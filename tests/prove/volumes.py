@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
+from xraylib.profiles import PROFILES
 
 from xraylib import sets, train, volumes
 from xraylib.predict import autocast, best_device, folded, save_weights
-from xraylib.profiles import PROFILES
 
 SIDE = 1000
 

@@ -1,0 +1,123 @@
+"""What a network runs on, its weights on disk, its predictions."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs
+
+from xraylib.predict import network
+from xraylib.predict.network import WeightsError, autocast, folded, load_weights, logits_of, predict, save_weights
+from xraylib.unet import UNet
+
+
+def a_network(padding="same"):
+    """A network with running statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = UNet(4, 2, padding=padding)
+    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
+    for _ in range(3):
+        model(torch.randn(2, 1, 80, 80) * 8000 + 30000)
+    return model
+
+
+def test_weights_come_back_as_they_were_saved(tmp_path):
+    model = a_network("valid").eval()
+    save_weights(model, tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert (loaded.width, loaded.depth, loaded.padding, loaded.training) == (4, 2, "valid", False)
+    before, after = model.state_dict(), loaded.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    save_weights(model, tmp_path / "half.safetensors", half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "w.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-50]),
+                                   lambda path: path.write_text("weights")])
+def test_damaged_weights_are_one_sentence(tmp_path, spoil):
+    path = tmp_path / "w.safetensors"
+    save_weights(UNet(2, 1), path)
+    spoil(path)
+    with pytest.raises(WeightsError, match="w.safetensors is no weights file"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_folded_for_prediction_it_is_the_same_function(padding):
+    model = a_network(padding)
+    x = torch.randn(2, 1, 48 + 2 * model.margin, 48 + 2 * model.margin) * 8000 + 30000
+    ready = folded(model)
+    assert not [layer for layer in ready.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert torch.allclose(ready(x), model.eval()(x), atol=1e-5)
+    assert [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]   # the model stays as it is
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_slices_are_predicted_whole_whatever_the_padding_and_the_batch(padding):
+    model, slices = a_network(padding), blobs(5, 37, 41)
+    together = predict(model, slices.images)
+    assert together.shape == (5, 37, 41) and together.dtype == np.uint8
+    assert np.array_equal(together, np.concatenate([predict(model, [image]) for image in slices.images]))
+
+
+def test_without_padding_the_margin_is_the_mirrored_slice():
+    model, image = a_network("valid"), blobs(1, 40, 44).images[0]
+    ((_, logits),) = logits_of(model, [image])
+    by_hand = torch.from_numpy(np.pad(image, model.margin, mode="reflect").astype(np.float32))[None, None]
+    with torch.inference_mode(), autocast(torch.device("cpu")):
+        assert torch.equal(logits, folded(model)(by_hand))
+
+
+def test_autocast_runs_on_this_machine():
+    with autocast(torch.device("cpu")):
+        assert torch.isfinite(UNet(2, 1)(torch.zeros(1, 1, 8, 8))).all()
+
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(("device", "bf16", "avx512", "width", "whole", "expected"), [
+    (CPU, True, True, 64, True, torch.channels_last),           # bf16: channels_last is faster for every network
+    (CPU, False, True, 64, True, torch.channels_last),          # and so it is with AVX-512 alone
+    (CPU, False, False, 16, False, torch.channels_last),        # AVX2: for crops and narrow networks
+    (CPU, False, False, 16, True, torch.contiguous_format),
+    (CPU, False, False, 64, False, torch.contiguous_format),
+    (GPU, True, False, 64, True, torch.channels_last),
+    (GPU, False, False, 64, True, torch.contiguous_format),     # no tensor cores for float32
+])
+def test_the_memory_format_follows_processor_and_width(monkeypatch, device, bf16, avx512, width, whole, expected):
+    monkeypatch.setattr(network, "fast_bf16", lambda _: bf16)
+    monkeypatch.setattr(network, "has_avx512", lambda: avx512)
+    assert network.training_format(device, width, whole) == expected
+
+
+def test_a_cpu_that_is_told_to_use_avx2_does_not_claim_fast_bf16():
+    code = "import torch; from xraylib.predict.network import precision; print(precision(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={"ATEN_CPU_CAPABILITY": "avx2"})
+    assert done.stdout.strip() == "float32"
+
+
+def test_importing_the_library_changes_nothing():
+    """Neither the environment nor the C library: its mallopt is not called, not even by a prediction."""
+    code = """
+import ctypes, os
+before = dict(os.environ)
+class Library(ctypes.CDLL):
+    def __getattr__(self, name):
+        raise AssertionError(f"the C library's {name} is called")
+ctypes.CDLL = Library
+import xraylib
+assert dict(os.environ) == before
+import numpy as np
+ctypes.CDLL = Library.__base__
+import torch
+ctypes.CDLL = Library
+from xraylib.predict.network import predict
+from xraylib.unet import UNet
+predict(UNet(2, 1), [np.zeros((16, 16), np.uint16)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

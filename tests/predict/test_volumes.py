@@ -1,0 +1,223 @@
+"""Tiled prediction of volumes: equal to whole slices, any TIFF, restartable, and clear about what it cannot use."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import torch
+
+from xraylib.predict import network, volumes
+from xraylib.predict.network import folded, logits_of, predict, save_weights
+from xraylib.slices.tiff import DataError, open_volume
+from xraylib.unet import UNet
+
+
+def a_network(padding="same"):
+    """A network with running statistics, whose prediction has all three phases."""
+    torch.manual_seed(0)
+    model = UNet(4, 2, padding=padding)
+    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
+    for _ in range(20):
+        model(torch.randn(2, 1, 64, 64) * 8000 + 30000)
+    model.eval()
+    with torch.inference_mode():
+        model.head.bias -= model(torch.randn(1, 1, 64, 64) * 8000 + 30000).mean((0, 2, 3))
+    return model
+
+
+@pytest.fixture(params=["same", "valid"])
+def model(request):
+    return a_network(request.param)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    save_weights(a_network(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def volume(n=3, height=150, width=171, seed=0):
+    grey = np.random.default_rng(seed).normal(30000, 8000, (n, height, width))
+    return grey.clip(0, 65535).astype(np.uint16)
+
+
+def whole(model, images):
+    return np.concatenate([logits.float().numpy() for _, logits in logits_of(model, images)])
+
+
+@pytest.mark.parametrize("side", [60, 96, 1000])
+def test_tiles_are_the_whole_slice(model, tmp_path, monkeypatch, side):
+    """In float32, probabilities to 1e-5, up to the border, whatever the tile and the padding."""
+    for module in (volumes, network):
+        monkeypatch.setattr(module, "autocast", lambda device: nullcontext())
+    images = volume(1)
+    tifffile.imwrite(tmp_path / "one.tif", images[0])
+    (page,) = open_volume(tmp_path / "one.tif")
+    together = np.full((3, *images.shape[1:]), np.nan, np.float32)
+    tiles = list(volumes.tiled_logits(folded(model), page, 1, 0, side))
+    for rows, columns, logits in tiles:
+        assert np.isnan(together[:, rows, columns]).all()                     # no pixel is written twice
+        together[:, rows, columns] = logits.numpy()
+    expected = whole(model, images)[0]
+    assert len(tiles) == 1 if side == 1000 else len(tiles) > 6
+    assert (torch.tensor(together).softmax(0) - torch.tensor(expected).softmax(0)).abs().max() < 1e-5
+    assert np.array_equal(together.argmax(0), expected.argmax(0))
+
+
+def test_prediction_of_a_folder_equals_that_of_the_slices_in_memory(model, tmp_path):
+    """In the precision that this machine predicts in."""
+    images = volume()
+    for number, image in enumerate(images, 1):
+        tifffile.imwrite(tmp_path / f"in{number}.tif", image)
+    save_weights(model, tmp_path / "w.safetensors")
+    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path, tmp_path / "out", side=96)
+    assert [path.name for path in paths] == ["in1.tif", "in2.tif", "in3.tif"]
+    found = np.stack([tifffile.imread(path) for path in paths])
+    assert set(np.unique(found)) == {0, 128, 255}
+    assert np.array_equal(found, np.array([0, 128, 255], np.uint8)[predict(model, images)])
+
+
+@pytest.mark.parametrize("kind", ["pages", "bigtiff", "imagej", "compressed", "big-endian", "tiled"])
+def test_a_file_of_many_pages(weights, tmp_path, kind):
+    images, path = volume(), tmp_path / "stack.tif"
+    options = {"pages": {"photometric": "minisblack"}, "bigtiff": {"bigtiff": True, "photometric": "minisblack"},
+               "imagej": {"imagej": True}, "compressed": {"compression": "zlib", "photometric": "minisblack"},
+               "big-endian": {"byteorder": ">", "photometric": "minisblack"},
+               "tiled": {"tile": (64, 64), "photometric": "minisblack"}}[kind]
+    tifffile.imwrite(path, images, **options)
+    pages = open_volume(path)
+    assert [page.name for page in pages] == ["stack_00001", "stack_00002", "stack_00003"]
+    assert all(np.array_equal(page.rows(10, 90), image[10:90]) for page, image in zip(pages, images, strict=True))
+    paths = volumes.predict_volume(weights, path, tmp_path / "out")
+    assert len(paths) == 3 and tifffile.imread(paths[2]).shape == images.shape[1:]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_another_bit_depth_and_contrast_is_brought_to_the_training_sets_and_said(weights, tmp_path, capsys, dtype):
+    images = volume()
+    other = (images / 65535 * 255).astype(np.uint8) if dtype == np.uint8 else (images / 65535 - 0.5).astype(np.float32)
+    for name, stack in (("same", images), ("other", other)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
+    same, changed = (np.stack([tifffile.imread(path) for path in volumes.predict_volume(
+        weights, tmp_path / f"{name}.tif", tmp_path / name)]) for name in ("same", "other"))
+    assert (same == changed).mean() > 0.97
+    told = capsys.readouterr().out
+    assert "used as they are" in told and f"{np.dtype(dtype).name}, grey levels" in told
+    assert "brought to its mean and deviation" in told
+
+
+def test_resolution_tags_are_carried_over(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "a1.tif", volume(1)[0], resolution=(543478.0, 543478.0), resolutionunit="CENTIMETER")
+    (path,) = volumes.predict_volume(weights, tmp_path / "a1.tif", tmp_path / "out")
+    with tifffile.TiffFile(path) as tif:
+        numerator, denominator = tif.pages[0].tags["XResolution"].value
+        assert numerator / denominator == pytest.approx(543478) and tif.pages[0].tags["ResolutionUnit"].value == 3
+        assert tif.pages[0].dtype == np.uint8
+
+
+def test_a_second_call_does_only_what_is_missing_and_two_networks_do_not_mix(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(), photometric="minisblack")
+    paths = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+    paths[1].unlink()
+    volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+    assert [path.read_bytes() for path in paths] == [content for content, _ in before.values()]
+    assert [path.stat().st_mtime_ns == before[path][1] for path in paths] == [True, False, True]
+    save_weights(UNet(2, 1), weights)
+    with pytest.raises(DataError, match="another prediction"):
+        volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+
+
+def command(*arguments):
+    """``python -m xraylib predict`` with these arguments."""
+    return subprocess.Popen([sys.executable, "-m", "xraylib", "predict", *map(str, arguments)], env=os.environ,
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def test_slices_of_a_killed_worker_are_done_by_another(weights, tmp_path):
+    """Two local workers, one of them killed at work; then all is there, and as one process alone writes it."""
+    tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")
+    process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--workers", "2")
+    while len(list((tmp_path / "out").glob("*.tif"))) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True)
+               if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    paths = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "alone")
+    assert len(paths) == 60
+    assert all(path.read_bytes() == (tmp_path / "out" / path.name).read_bytes() for path in paths)
+
+
+def test_ctrl_c_says_how_to_go_on(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")
+    process = command(weights, tmp_path / "s.tif", tmp_path / "out")
+    while not list((tmp_path / "out").glob("*.tif")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the same command goes on" in errors and "Traceback" not in errors
+    assert not list((tmp_path / "out").glob("*.part*"))
+
+
+def test_the_command_takes_weights_and_makes_previews(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(), photometric="minisblack")
+    process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--preview", "2")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {"s_00001.png", "s_00003.png"}
+    assert json.loads((tmp_path / "out" / volumes.RECORD).read_text())["source"] == str(tmp_path / "s.tif")
+
+
+def promise(path, side, compression):
+    """A TIFF whose header speaks of one uint16 slice of this side, and which holds a few hundred bytes."""
+    entries = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 16), (259, 3, 1, compression), (262, 3, 1, 1),
+               (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, side), (279, 4, 1, 300)]
+    tail = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 308) + bytes(300) + tail)
+
+
+def test_an_output_that_is_a_file_is_refused(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(1)[0])
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(DataError, match="out is a file; name a folder"):
+        volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def cut_short(path):
+    tifffile.imwrite(path, volume(1)[0])
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda path: None, "neither a TIFF file nor a folder"),
+    (lambda path: path.write_text("no TIFF"), "cannot be read as a TIFF"),
+    (cut_short, "cut short"),
+    (lambda path: tifffile.imwrite(path, np.zeros((20, 20, 3), np.uint8), photometric="rgb"), "must be grey"),
+    (lambda path: tifffile.imwrite(path, np.zeros((20, 20), np.int32)), "uint8, uint16 or float32"),
+    (lambda path: tifffile.imwrite(path, np.zeros((20, 20), np.uint16)), "one grey level only"),
+    (lambda path: path.mkdir(), "holds no .tif"),
+    (lambda path: promise(path, 220_000, 1), r"promises 96,800,000,000 bytes of pixels and holds"),
+    (lambda path: promise(path, 220_000, 32773), r"promises 96,800,000,000 bytes of pixels and holds"),
+    (lambda path: promise(path, 200, 1), "cut short"),
+])
+def test_what_cannot_be_used_is_one_sentence_that_names_it(weights, tmp_path, spoil, message):
+    path = tmp_path / "v.tif"
+    spoil(path)
+    with pytest.raises(DataError, match=message) as raised:
+        volumes.predict_volume(weights, path, tmp_path / "out")
+    assert "\n" not in str(raised.value) and not list((tmp_path / "out").glob("*.tif"))

@@ -1,0 +1,131 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from xraylib.experiments import EXPERIMENTS
+from xraylib.files import shipped
+from xraylib.runs import folder as runs
+from xraylib.runs.folder import RunError
+from xraylib.runs.profiles import RECIPES, configure
+from xraylib.slices import sets
+from xraylib.slices.sets import open_source
+
+
+@pytest.fixture
+def source(folder):
+    return open_source("tiny", str(folder))
+
+
+CONFIG = configure("01_baseline", profile="tiny", steps=4)
+
+
+def test_a_run_folder_holds_all_that_was_promised(source):
+    run = runs.execute(CONFIG, source)
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"config.json", "history.csv", "model.safetensors", "epochs", "figures", "result.json"}
+    assert run.folder == runs.folder_of(CONFIG, source.fingerprint)
+    assert run.config["recipe"]["width"] == 8 and run.config["torch"] and run.config["note"] == CONFIG.draw(source.slices).note
+    assert [row["step"] for row in run.history] == [1, 3, 4]
+    assert {name: len(scores.numbers) for name, scores in run.scores.items()} == {"val": 8, "test": 4}
+
+
+def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
+    config = configure("03_noisy_val", profile="tiny", steps=4, noise_std=3000)
+    run = runs.execute(config, open_source("tiny", str(folder)))
+    assert len(run.scores["val"].numbers) == 12 and set(run.history[0]) >= {"dice_clean", "dice_noisy"}
+    assert (run.scores["test_noisy"].noise_std == 3000).all()
+
+
+def test_a_complete_run_is_not_repeated(source, monkeypatch):
+    first = runs.execute(CONFIG, source)
+    monkeypatch.setattr(runs, "train_in", None)
+    again = runs.execute(CONFIG, source)
+    assert again.history == first.history
+    assert np.array_equal(again.scores["val"].confusion, first.scores["val"].confusion)
+
+
+def test_a_published_run_is_shown_only_when_asked_for(source, home, monkeypatch):
+    run = runs.execute(CONFIG, source)
+    monkeypatch.setattr(runs, "shipped", lambda: home / "shipped")
+    published = runs.folder_of(CONFIG, source.fingerprint, home / "shipped/published")
+    published.parent.mkdir(parents=True)
+    run.folder.rename(published)
+    assert runs.execute(CONFIG, source, reuse=True).folder == published
+    monkeypatch.setattr(runs, "train_in", None)
+    with pytest.raises(TypeError):
+        runs.execute(CONFIG, source)
+
+
+KILLED = """
+import sys
+from xraylib.runs.folder import execute
+from xraylib.runs.profiles import configure
+from xraylib.slices.sets import open_source
+execute(configure("01_baseline", profile="tiny", steps=90), open_source("tiny", sys.argv[1]))
+"""
+
+
+def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home):
+    """SIGKILL after the first checkpoint; what comes next ends where an undisturbed run ends."""
+    config = configure("01_baseline", profile="tiny", steps=90)
+    source = open_source("tiny", str(folder))
+    where = runs.folder_of(config, source.fingerprint)
+    environment = os.environ | {"XRAYLIB_HOME": str(home)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, folder], env=environment, stderr=subprocess.DEVNULL)
+    while not (where / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not (where / "result.json").exists()
+    (where / "epochs" / "000030.safetensors.part1").write_bytes(b"half")       # as if it died while writing this one
+    resumed = runs.execute(config, source)
+    assert not list(where.rglob("*.part*"))
+    where.rename(where.with_name("resumed"))
+    whole = runs.execute(config, source)
+    assert np.array_equal(resumed.scores["val"].confusion, whole.scores["val"].confusion)
+    assert [row["dice"] for row in resumed.history] == [row["dice"] for row in whole.history]
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda folder: (folder / "result.json").unlink(), "holds no complete run"),
+    (lambda folder: (folder / "result.json").write_text('{"val": {"con'), "is damaged"),
+    (lambda folder: (folder / "history.csv").unlink(), "is damaged"),
+    (lambda folder: (folder / "config.json").write_text(""), "is damaged"),
+])
+def test_an_incomplete_or_damaged_run_is_one_sentence_that_names_the_folder(source, spoil, message):
+    folder = runs.execute(CONFIG, source).folder
+    spoil(folder)
+    with pytest.raises(RunError, match=message) as raised:
+        runs.load(folder)
+    assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_published_runs_are_those_that_the_notebooks_would_make_now():
+    """Their folders' names follow from profile, code's version of the data and seed: a stale one would not be found."""
+    found = [runs.load(path.parent) for path in (shipped() / "published").glob("*/*/result.json")]
+    expected = {(name, n, seed) for name, facts in EXPERIMENTS.items() for seed in range(3)
+                for n in facts.sizes or [None]}
+    assert {(run.config["experiment"], run.config["n_train"], run.config["seed"]) for run in found} == expected
+    for run in found:
+        config = configure(run.config["experiment"], profile="laptop", n_train=run.config["n_train"],
+                           seed=run.config["seed"])
+        assert config.digest(run.config["fingerprint"]) == run.folder.name
+        assert run.config["fingerprint"].startswith(f"built-in v{sets.VERSION} ")
+    sizes = EXPERIMENTS["04_size_sweep"].sizes
+    with_weights = [run for run in found if run.config["n_train"] in (None, sizes[0], sizes[-1])]
+    assert all(run.model().width == RECIPES["laptop"].width for run in with_weights)
+    snapshots = {run.config["experiment"] for run in found if (run.folder / "epochs").exists()}
+    assert snapshots == {"01_baseline", "03_noisy_val"}
+
+
+def test_a_published_run_without_weights_says_so(source, home):
+    run = runs.execute(CONFIG, source)
+    (run.folder / "model.safetensors").unlink()
+    with pytest.raises(RunError, match="set reuse = False"):
+        runs.load(run.folder).model()

@@ -1,0 +1,85 @@
+import pytest
+
+from xraylib.runs import parameters
+from xraylib.runs.parameters import ParameterError, check
+from xraylib.runs.profiles import configure
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("profile", "lptop", "profile is 'lptop'; it must be one of '', 'tiny', 'laptop', 'paper'"),
+    ("data_dir", 3, "data_dir is 3; it must be a text"),
+    ("seed", -1, "seed is -1; it must be a whole number from 0"),
+    ("seed", 1.5, "seed is 1.5; it must be a whole number"),
+    ("seed", None, "seed is None, not a number"),
+    ("n_train", 0, "n_train is 0; it must be a whole number from 1 to 100000 or None"),
+    ("n_val", True, "n_val is True, not a number"),
+    ("n_seeds", "many", "n_seeds is 'many', not a number"),
+    ("sizes", 5, "sizes is 5; it must be a list"),
+    ("sizes", [5, 0], r"sizes\[1\] is 0; it must be"),
+    ("split", "blocks", "split is 'blocks'; it must be one of 'random', 'block'"),
+    ("noise_std", -3, "noise_std is -3; it must be a number from 0 to 65535"),
+    ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
+    ("steps", 0, "steps is 0; it must be"),
+    ("reuse", 1, "reuse is 1; it must be True or False"),
+    ("lr", 1e-3, "unknown parameter 'lr'; the known ones are profile, data_dir"),
+])
+def test_wrong_values_are_named_with_what_is_allowed(name, value, message):
+    with pytest.raises(ParameterError, match=message):
+        check(**{name: value})
+
+
+def test_numbers_that_yaml_made_strings_of_are_read():
+    assert check(noise_std="5e3", seed="7") == {"noise_std": 5000.0, "seed": 7}
+
+
+def test_empty_values_come_from_the_environment(monkeypatch):
+    empty = {"profile": "", "data_dir": "", "n_seeds": None}
+    assert check(**empty) == {"profile": "laptop", "data_dir": "", "n_seeds": 1}
+    for name, value in (("PROFILE", "tiny"), ("DATA", "there"), ("SEEDS", "3")):
+        monkeypatch.setenv(f"XRAYLIB_{name}", value)
+    assert check(**empty) == {"profile": "tiny", "data_dir": "there", "n_seeds": 3}
+    monkeypatch.setenv("XRAYLIB_PROFILE", "lptop")
+    with pytest.raises(ParameterError, match="lptop"):
+        check(profile="")
+
+
+OWN = "# The parameters of this notebook\nseed = 0\nsplit = 'random'"
+
+
+def test_a_notebook_gives_its_own_parameters_as_they_are_now():
+    namespace = {"In": ["", OWN, "# Parameters\nseed = 4\n"], "seed": 4, "split": "random", "other": 3}
+    assert parameters.from_notebook(namespace) == {"seed": 4, "split": "random"}
+
+
+def test_without_a_history_of_cells_the_parameters_that_are_there_are_taken():
+    assert parameters.from_notebook({"In": [""], "seed": 4, "other": 3}) == {"seed": 4}
+
+
+def test_an_unknown_injected_parameter_stops_the_notebook():
+    namespace = {"In": ["", OWN, "# Parameters\nsede = 4\n"], "seed": 0, "split": "random", "sede": 4}
+    with pytest.raises(ParameterError, match="unknown parameter 'sede'; this notebook knows seed, split"):
+        parameters.from_notebook(namespace)
+
+
+def test_configurations_take_what_they_need_and_refuse_what_is_wrong():
+    config = configure("01_baseline", {"profile": "tiny", "data_dir": "x", "reuse": True, "n_seeds": 2}, seed=3)
+    assert (config.profile, config.seed, config.recipe.steps) == ("tiny", 3, 30)
+    assert configure("01_baseline", profile="tiny", steps=2).recipe.evaluations == 2
+    for wrong in ({"experiment": "05"}, {"experiment": "01_baseline", "profile": "huge"}):
+        with pytest.raises(ParameterError, match="must be one of"):
+            configure(**wrong)
+
+
+def test_runs_are_told_apart_by_their_parameters_and_data_and_not_by_noise_that_is_not_there():
+    config = configure("01_baseline", profile="tiny")
+    assert config.digest("a") == configure("01_baseline", profile="tiny", noise_std=1).digest("a")
+    others = [configure("01_baseline", profile="tiny", **change)
+              for change in ({"seed": 1}, {"n_train": 3}, {"split": "block"}, {"steps": 5})]
+    assert len({other.digest("a") for other in [config, *others]} | {config.digest("b")}) == 6
+
+
+def test_the_paper_profile_is_the_posters():
+    recipe = configure("01_baseline", profile="paper").recipe
+    assert (recipe.width, recipe.depth, recipe.lr, recipe.optimiser, recipe.batch, recipe.crop, recipe.epochs) == (
+        64, 4, 1e-5, "rmsprop", 1, 0, 200)
+    assert configure("04_size_sweep", profile="paper").recipe.steps == 105 * 200

@@ -1,0 +1,144 @@
+"""Grids of runs: here and on worker processes, one of which is killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from xraylib.files import home as home_of
+from xraylib.runs import sweep
+from xraylib.runs.folder import execute, folder_of
+from xraylib.runs.parameters import ParameterError
+from xraylib.runs.profiles import configure
+from xraylib.runs.sweep import SweepError
+from xraylib.runs.tables import complete
+from xraylib.slices.sets import open_source
+from xraylib.slices.tiff import DataError
+
+
+def test_values_of_an_axis():
+    assert sweep.values("5,10") == ["5", "10"] and sweep.values("0:3") == [0, 1, 2]
+    for text in ("3:1", "a:b", "1:"):
+        with pytest.raises(ParameterError, match="write 0:5"):
+            sweep.values(text)
+
+
+def test_a_grid_is_every_combination():
+    configs = sweep.grid("04_size_sweep", {"n_train": ["5", "10"], "seed": range(3)}, profile="tiny", n_val=4)
+    assert [(config.n_train, config.seed) for config in configs] == [(n, seed) for n in (5, 10) for seed in range(3)]
+    assert {config.n_val for config in configs} == {4}
+    with pytest.raises(ParameterError, match="unknown parameter 'n_trian'"):
+        sweep.grid("04_size_sweep", {"n_trian": ["5"]})
+
+
+def test_a_failed_run_is_recorded_and_the_others_end(folder):
+    source = open_source("tiny", str(folder))
+    configs = sweep.grid("04_size_sweep", {"n_train": [4, 6, 8]}, profile="tiny", steps=4)
+    broken = folder_of(configs[1], source.fingerprint)
+    broken.mkdir(parents=True)
+    (broken / "last.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(SweepError, match="1 of 3 runs failed, the others are complete") as raised:
+        sweep.sweep(configs, source)
+    (error,) = (home_of() / "runs").rglob(sweep.ERROR)
+    assert str(error.parent) in str(raised.value) and "Traceback" in error.read_text()
+    assert len(complete()) == 2
+    assert [run.config["n_train"] for run in sweep.sweep(configs[::2], source)] == [4, 8]
+
+
+def test_an_impossible_count_stops_a_sweep_before_its_first_run(folder):
+    configs = sweep.grid("02_noisy_train", {"n_train": [4, 900]}, profile="tiny", steps=4)
+    with pytest.raises(DataError, match="900 .* there are 42 slices"):
+        sweep.sweep(configs, open_source("tiny", str(folder)))
+    assert not (home_of() / "runs").exists()
+
+
+def test_the_notebooks_way_and_the_sweeps_give_the_same_run(folder):
+    config = configure("04_size_sweep", profile="tiny", steps=4, n_train=4)
+    source = open_source("tiny", str(folder))
+    (swept,) = sweep.sweep([config], source)
+    assert swept.folder == execute(config, source).folder
+
+
+def command(home: Path, folder: Path, *more: str) -> subprocess.Popen:
+    arguments = ["04_size_sweep", "-p", "profile=tiny", "-p", "n_train=4,6,8,10", "-p", "seed=0:3", "-p", "steps=20",
+                 "-p", f"data_dir={folder}", *more]
+    environment = os.environ | {"XRAYLIB_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "xraylib", "sweep", *arguments], env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def results(home: Path) -> dict[str, bytes]:
+    """The scores and weights of every complete run (the header of a weights file has no fixed order)."""
+    return {path.parent.name: path.read_bytes() + b"".join(
+        tensor.numpy().tobytes() for _, tensor in sorted(load_file(path.parent / "model.safetensors").items()))
+        for path in home.rglob("result.json")}
+
+
+def wait(process: subprocess.Popen, until) -> None:
+    while not until():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sweep(tmp_path, folder):
+    home = tmp_path / "parallel"
+    configs = sweep.grid("04_size_sweep", {"n_train": [4, 6, 8, 10], "seed": range(3)}, profile="tiny", steps=20)
+    fingerprint = open_source("tiny", str(folder)).fingerprint
+    broken = home / "runs" / "04_size_sweep" / configs[-1].digest(fingerprint)
+    broken.mkdir(parents=True)
+    (broken / "last.pt").write_bytes(b"no checkpoint")
+
+    process = command(home, folder, "--workers", "2")
+    wait(process, lambda: [path for path in home.rglob("last.pt") if path.parent != broken])
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True)
+               if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "1 of 12 runs failed, the others are complete" in errors, errors
+    assert str(broken) in errors and "Traceback" in (broken / sweep.ERROR).read_text()
+    assert len(results(home)) == 11
+
+    ended = {path: path.stat().st_mtime_ns for path in home.rglob("result.json")}
+    (broken / "last.pt").unlink()
+    process = command(home, folder, "--workers", "2")
+    table, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert all(path.stat().st_mtime_ns == before for path, before in ended.items())
+    assert not (broken / sweep.ERROR).exists() and "0, 1, 2" in table
+
+    process = command(tmp_path / "serial", folder)
+    assert process.communicate(timeout=300) and process.returncode == 0
+    assert results(tmp_path / "serial") == results(home) and len(results(home)) == 12
+    assert not list(home.rglob("*.part*"))
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_ctrl_c_says_how_to_go_on(tmp_path, folder, workers):
+    process = command(tmp_path / "home", folder, *workers)
+    wait(process, lambda: list((tmp_path / "home").rglob("result.json")))
+    os.killpg(process.pid, signal.SIGINT)     # as a terminal does: every process of the command gets it
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "of 12 runs; the same command goes on" in errors and "Traceback" not in errors
+    process = command(tmp_path / "home", folder)
+    assert process.communicate(timeout=300) and process.returncode == 0
+    configs = [json.loads(path.read_text()) for path in (tmp_path / "home").rglob("config.json")]
+    assert len(configs) == 12
+
+
+def test_a_scheduler_that_nobody_answers_is_one_sentence(folder):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))               # taken, and not listened on
+        address = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        process = command(folder.parent / "home", folder, "--scheduler", address)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert f"no Dask scheduler answers at {address} within" in errors.splitlines()[-1]

@@ -1,0 +1,105 @@
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs
+
+from xraylib.slices import labelled
+from xraylib.slices.tiff import DataError, read
+
+
+def test_what_is_saved_is_loaded(folder):
+    saved, loaded = blobs(40, 48, 40), labelled.load(folder)
+    assert np.array_equal(loaded.images, saved.images) and loaded.images[0].dtype == np.uint16
+    assert np.array_equal(loaded.labels, saved.labels) and loaded.labels[0].dtype == np.uint8
+    assert loaded.numbers.tolist() == list(range(1, 41))
+    assert loaded.fingerprint() == saved.fingerprint()
+
+
+def test_files_are_written_as_the_real_set_has_them(folder):
+    mask = tifffile.imread(folder / "labels" / "slice_0001.tif")
+    assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 128, 255}
+
+
+def test_paired_by_number_whatever_the_names(tmp_path):
+    image = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    for number in (10, 9):
+        for kind, name, array in (("data", f"SOCprist{number:04d}.tiff", image + number),
+                                  ("labels", f"slice__{number:03d}.tif", np.full((3, 4), 128, np.uint8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / kind / name, array)
+    slices = labelled.load(tmp_path)
+    assert slices.numbers.tolist() == [9, 10]
+    assert slices.images[0][0, 0] == 9 and (np.stack(slices.labels) == 1).all()
+
+
+def test_fingerprint_changes_with_a_pixel_a_label_and_a_number():
+    slices = blobs(2, 8, 8)
+    before = slices.fingerprint()
+    for array in (slices.images[1], slices.labels[1], slices.numbers):
+        array.flat[0] ^= 1
+        assert slices.fingerprint() != before
+        array.flat[0] ^= 1
+
+
+def write(path, array, **options):
+    path.unlink()
+    tifffile.imwrite(path, array, **options)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+IMAGE, LABEL = "data/slice_0002.tif", "labels/slice_0002.tif"
+BAD = {
+    "no such folder": (lambda f: (f / "data").rename(f / "elsewhere"), "data is not a folder"),
+    "empty folder": (lambda f: [path.unlink() for path in (f / "labels").iterdir()], "labels holds no .tif"),
+    "unpaired image": (lambda f: (f / LABEL).unlink(), "have no label of the same number: slice_0002.tif"),
+    "unpaired label": (lambda f: (f / IMAGE).unlink(), "have no image of the same number: slice_0002.tif"),
+    "no number": (lambda f: (f / IMAGE).rename(f / "data/last.tif"), "last.tif: the name must end in the slice's num"),
+    "a number twice": (lambda f: (f / "data/b2.tif").write_bytes((f / IMAGE).read_bytes()), "both end in 2; keep one"),
+    "8-bit image": (lambda f: write(f / IMAGE, np.zeros((48, 40), np.uint8)), "slice_0002.tif holds uint8, not uin"),
+    "float label": (lambda f: write(f / LABEL, np.zeros((48, 40), np.float32)), "holds float32, not uint8"),
+    "colour image": (lambda f: write(f / IMAGE, np.zeros((48, 40, 3), np.uint16), photometric="rgb"),
+                     r"slice_0002.tif has shape \(48, 40, 3\)"),
+    "stack": (lambda f: write(f / IMAGE, np.zeros((5, 48, 40), np.uint16), photometric="minisblack"),
+              r"slice_0002.tif has shape \(5, 48, 40\), .* save one grey slice a file"),
+    "other size": (lambda f: write(f / LABEL, np.zeros((48, 41), np.uint8)), r"slice_0002.tif is \(48, 41\) px, the "),
+    "other values": (lambda f: write(f / LABEL, np.full((48, 40), 7, np.uint8)), r"other than .*: 7 \(1920 px\)"),
+    "cut short": (lambda f: cut(f / IMAGE), "slice_0002.tif is cut short"),
+    "not a TIFF": (lambda f: (f / IMAGE).write_text("hello"), "slice_0002.tif cannot be read as a TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_that_names_the_file(folder, name):
+    spoil, message = BAD[name]
+    spoil(folder)
+    with pytest.raises(DataError, match=message) as raised:
+        labelled.load(folder)
+    assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_packbits_tiff_cut_short_is_refused(folder):
+    """The real set's compression."""
+    image = np.random.default_rng(0).integers(0, 65535, (48, 40), np.uint16)
+    path = folder / IMAGE
+    path.unlink()
+    write_packbits(path, image)
+    assert np.array_equal(read(path, np.uint16), image)
+    cut(path)
+    with pytest.raises(DataError, match="slice_0002.tif"):
+        read(path, np.uint16)
+
+
+def write_packbits(path, image):
+    """tifffile writes no PackBits without a codec; literal runs of 128 bytes are the simplest valid stream."""
+    raw = image.tobytes()
+    packed = b"".join(bytes([len(raw[i:i + 128]) - 1]) + raw[i:i + 128] for i in range(0, len(raw), 128))
+    entries = [(256, 3, 1, image.shape[1]), (257, 3, 1, image.shape[0]), (258, 3, 1, 16), (259, 3, 1, 32773),
+               (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, image.shape[0]), (279, 4, 1, len(packed))]
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(packed))
+    tail = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0\0\0\0"
+    path.write_bytes(head + packed + tail)

@@ -1,0 +1,84 @@
+"""What each experiment trains and validates on."""
+
+import inspect
+
+import numpy as np
+import pytest
+from conftest import blobs
+
+from xraylib.experiments import EXPERIMENTS, experiment
+from xraylib.runs.profiles import configure
+from xraylib.slices.labelled import join
+from xraylib.slices.tiff import DataError
+
+
+def draw(name, n=60, **parameters):
+    return configure(name, parameters).draw(blobs(n, 16, 16))
+
+
+def test_counts_shrink_in_proportion_and_say_so():
+    drawn = draw("01_baseline", profile="laptop")
+    assert (len(drawn.train), len(drawn.val)) == (48, 12)
+    assert drawn.note == ("The experiment asks for 400 + 100 slices, 60 are here. 48 slices train and 12 validate, of "
+                          "60; random split.")
+    assert draw("01_baseline", profile="laptop", n_train=40, n_val=20).note.startswith("40 slices train")
+
+
+def test_counts_that_were_asked_for_do_not_shrink():
+    with pytest.raises(DataError, match="there are 60 slices"):
+        draw("01_baseline", profile="laptop", n_train=50, n_val=20)
+    drawn = draw("01_baseline", profile="laptop", n_train=50)
+    assert (len(drawn.train), len(drawn.val)) == (50, 10)
+
+
+def test_experiment_2_gives_a_fifth_a_noisy_copy_before_the_split():
+    drawn = draw("02_noisy_train", profile="tiny", n_train=54, n_val=18)
+    both = join(drawn.train, drawn.val)
+    assert (both.noise_std > 0).sum() == 12 and len(both) == 72
+    copied = both.numbers[both.noise_std > 0]
+    assert len(set(copied)) == 12 and set(copied) <= set(both.numbers[both.noise_std == 0])
+
+
+def test_experiment_2_by_block_keeps_copies_on_the_side_of_their_original():
+    drawn = draw("02_noisy_train", profile="tiny", split="block")
+    assert not set(drawn.train.numbers) & set(drawn.val.numbers)
+    assert drawn.note == "27 slices train and 9 validate, of 72; block split."
+
+
+def test_experiment_3_validates_on_pairs_that_differ_by_the_noise_alone():
+    drawn = draw("03_noisy_val", profile="tiny", noise_std=3000)
+    clean, noisy = drawn.val[:6], drawn.val[6:]
+    assert np.array_equal(clean.numbers, noisy.numbers)
+    assert all(one is other for one, other in zip(clean.labels, noisy.labels, strict=True))
+    assert (noisy.noise_std == 3000).all() and not drawn.train.noise_std.any()
+    assert not set(drawn.train.numbers) & set(clean.numbers)
+
+
+def test_noisy_copies_are_the_only_new_pixels():
+    slices = blobs(60, 16, 16)
+    for name in EXPERIMENTS:
+        drawn = configure(name, profile="tiny").draw(slices)
+        both = join(drawn.train, drawn.val)
+        old = {id(array) for array in (*slices.images, *slices.labels)}
+        assert all(id(label) in old for label in both.labels)
+        assert all((id(image) in old) == (std == 0) for image, std in zip(both.images, both.noise_std, strict=True))
+
+
+def test_an_experiment_is_one_function_that_fits_on_a_page_with_its_facts():
+    for name, facts in EXPERIMENTS.items():
+        source = inspect.getsource(facts.draw)
+        assert source.startswith(f'@experiment("{name}"') and len(source.splitlines()) <= 12
+        assert facts.poster in source and str(facts.counts) in source
+
+
+def test_a_new_experiment_is_one_function(monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "99_swapped", None)         # so that it is gone after this test
+
+    @experiment("99_swapped", counts=(40, 20), tiny=(3, 2), poster="none", poster_sets="none")
+    def swapped(slices, split, seed):
+        train, val = split(slices)
+        return (val, train) if seed == 1 else (train, val)
+
+    assert len(draw("99_swapped", profile="laptop").train) == 40
+    assert len(draw("99_swapped", profile="laptop", seed=1).train) == 20
+    assert configure("99_swapped", noise_std=3000).noise_std == 0     # it has no use for noise

@@ -1,0 +1,1 @@
+"""What a materials scientist reads off a segmentation."""

@@ -1,0 +1,150 @@
+"""A network at work: the device, precision and memory format it runs in, its weights on disk, what it predicts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..files import replace
+from ..unet import DoubleConv, UNet
+
+
+class WeightsError(RuntimeError):
+    """A weights file is missing or damaged; the message names it and says what to do."""
+
+
+# -- what it runs on --------------------------------------------------------------------------------------------------
+
+
+def best_device() -> torch.device:
+    """A GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_avx512() -> bool:
+    """Whether PyTorch uses AVX-512 on this CPU (ATEN_CPU_CAPABILITY=avx2 keeps it from doing so)."""
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether this device multiplies bfloat16 faster than float32: asked, not assumed.
+
+    A GPU without it (Colab's T4) trains in float32: float16 would be faster on it, but its gradients underflow unless
+    the loss is scaled, one more thing in the training loop, for a laptop run of a few seconds there. The precision of
+    a run stands in its config.json and in its notebook.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return has_avx512() and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bfloat16 convolutions where the device is fast at them; weights, batch-norm statistics and loss stay float32."""
+    return torch.autocast(device.type, torch.bfloat16) if fast_bf16(device) else nullcontext()
+
+
+def precision(device: torch.device) -> str:
+    """What `autocast` computes in, for people."""
+    return "bf16 autocast" if fast_bf16(device) else "float32"
+
+
+def prediction_format(device: torch.device) -> torch.memory_format:
+    """channels_last, which every CPU predicts faster in; contiguous on a GPU that computes in float32."""
+    return torch.contiguous_format if device.type == "cuda" and not fast_bf16(device) else torch.channels_last
+
+
+def training_format(device: torch.device, width: int, whole: bool) -> torch.memory_format:
+    """As `prediction_format`, but for a wide network or whole slices on a CPU without AVX-512.
+
+    There the backward pass is up to 1.7 times slower in channels_last (measured in tests/bench/RESULTS.md).
+    """
+    if device.type == "cpu" and not has_avx512() and (width >= 32 or whole):
+        return torch.contiguous_format
+    return prediction_format(device)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of freed tensors for the next ones, up to 64 MB.
+
+    glibc gives what is above a threshold back to the system, and gets it again page by page: a third of the time of a
+    prediction. It raises the threshold by itself to the largest block that it has seen freed, 32 MB at most
+    (mallopt(3), M_MMAP_THRESHOLD), so one such block, which nothing ever touches, is freed here. Nothing is set.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------
+
+
+def save_weights(model: UNet, path: Path, half: bool = False) -> None:
+    """Weights as safetensors; the header says what network they fit.
+
+    ``half`` stores the convolutions as float16: half the size, for the snapshots that the sliders show.
+    """
+    header = {name: str(getattr(model, name)) for name in ("width", "depth", "n_classes", "padding")}
+    tensors = {name: (tensor.half() if half and tensor.ndim == 4 else tensor).contiguous()
+               for name, tensor in model.state_dict().items()}
+    replace(path, lambda part: save_file(tensors, part, header))
+
+
+def load_weights(path: str | Path) -> UNet:
+    """The network of a weights file, in evaluation mode, on the best device. Raises `WeightsError`."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        model = UNet(int(header["width"]), int(header["depth"]), int(header["n_classes"]), header["padding"])
+        model.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is no weights file of this library, or damaged ({error}); train the run again, or "
+                           "name the model.safetensors of a complete run.") from error
+    return model.to(best_device()).eval()
+
+
+# -- prediction -------------------------------------------------------------------------------------------------------
+
+
+def folded(model: UNet) -> UNet:
+    """A copy to predict with: each batch norm is folded into the convolution before it. The same function, faster."""
+    keep_freed_memory()
+    model = deepcopy(model).eval()
+    for block in [block.layers for block in model.modules() if isinstance(block, DoubleConv)]:
+        for conv in (0, 3):
+            block[conv], block[conv + 1] = fuse_conv_bn_eval(block[conv], block[conv + 1]), nn.Identity()
+    return model.to(memory_format=prediction_format(next(model.parameters()).device))
+
+
+def with_margin(model: UNet, images: Tensor) -> Tensor:
+    """The pixels that a network without padding needs around an image, mirrored at its edges: (B, 1, H, W)."""
+    if model.margin == 0:
+        return images
+    return nn.functional.pad(images, (model.margin,) * 4, mode="reflect")
+
+
+@torch.inference_mode()
+def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, Tensor]]:
+    """Whole slices, a few at a time: which ones, and their logits (B, n_classes, H, W).
+
+    ``images``: raw grey levels, N arrays uint16 (H, W). A batch takes about the same memory whatever its size and
+    network, on a CPU so little that its features stay in the cache.
+    """
+    device, model = next(model.parameters()).device, folded(model)
+    batch = max(1, 2**(26 if device.type == "cuda" else 22) // (model.width * images[0].size))
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        grey = torch.from_numpy(np.stack(images[part])).to(device).float().unsqueeze(1)
+        with autocast(device):
+            yield part, model(with_margin(model, grey))
+
+
+def predict(model: UNet, images: Sequence[np.ndarray]) -> np.ndarray:
+    """The most probable phase of each pixel: raw grey levels, N of uint16 (H, W) -> class indices uint8 (N, H, W)."""
+    return np.concatenate([logits.argmax(1).byte().cpu().numpy() for _, logits in logits_of(model, images)])

@@ -1,0 +1,77 @@
+"""Scores of a network, image by image, and where its errors lie."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
+from torch import Tensor
+
+from ..dice import absent, confusion, dice_score
+from ..slices.labelled import Slices
+from ..unet import UNet
+from .network import logits_of
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N slices, image by image.
+
+    ``confusion``: int64 (N, 3, 3), pixels by [image, true, predicted]. ``numbers``, ``noise_std``: (N,), as in
+    `Slices`. ``loss``: mean over the images, where it was asked for.
+    """
+
+    confusion: np.ndarray
+    numbers: np.ndarray
+    noise_std: np.ndarray
+    loss: float | None = None
+
+    @property
+    def dice(self) -> np.ndarray:
+        """Dice by image and phase, (N, 3)."""
+        return dice_score(torch.from_numpy(self.confusion)).numpy()
+
+    @property
+    def absent(self) -> int:
+        """How often a phase was in neither truth nor prediction, so that its Dice counts 1."""
+        return int(absent(torch.from_numpy(self.confusion)).sum())
+
+    @property
+    def mean(self) -> float:
+        """The headline Dice: averaged over images, then over phases."""
+        return float(self.dice.mean(0).mean())
+
+    def where(self, chosen: np.ndarray) -> "Scores":
+        """The scores of the chosen images (boolean mask or indices); their loss is not known."""
+        return Scores(self.confusion[chosen], self.numbers[chosen], self.noise_std[chosen])
+
+
+@torch.inference_mode()
+def evaluate(model: UNet, slices: Slices, loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Scores:
+    """Predict every slice, whole, and score the argmax against the labels; with the mean ``loss``, if one is given."""
+    tables, losses = [], []
+    for part, logits in logits_of(model, slices.images):
+        truth = torch.from_numpy(np.stack(slices.labels[part])).to(logits.device).long()
+        tables.append(confusion(logits.argmax(1), truth, model.n_classes).cpu())
+        if loss:
+            losses += [float(loss(*pair)) for pair in zip(logits.split(1), truth.split(1), strict=True)]
+    return Scores(torch.cat(tables).numpy(), slices.numbers, slices.noise_std,
+                  float(np.mean(losses)) if loss else None)
+
+
+def interface_distance(truth: np.ndarray) -> np.ndarray:
+    """How far each pixel is from the nearest true interface: class indices (H, W) -> float (H, W), px.
+
+    A pixel beside one of another phase is at distance 1.
+    """
+    inside = maximum_filter(truth, 3) == minimum_filter(truth, 3)
+    return (distance_transform_edt(inside) if not inside.all() else np.full(truth.shape, np.inf)) + 1
+
+
+def near_interface(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray],
+                   distances: tuple[int, ...] = (1, 2, 3)) -> list[float]:
+    """The share of the wrong pixels of some slices within each distance (px) of a true interface; nan without any."""
+    wrong = np.concatenate([interface_distance(here)[here != guess]
+                            for here, guess in zip(truth, predicted, strict=True)])
+    return [float((wrong <= distance).mean()) if wrong.size else float("nan") for distance in distances]

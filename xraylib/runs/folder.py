@@ -1,0 +1,146 @@
+"""One folder per run.
+
+``runs/<experiment>/<digest>/`` holds ``config.json`` (parameters, data, versions, hardware), ``history.csv``,
+``model.safetensors``, ``epochs/``, ``figures/``, while it trains ``last.pt``, and ``result.json``, written last.
+"""
+
+import csv
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..files import home, replace, shipped, write_json
+from ..noise import noisy_copies
+from ..predict.network import best_device, load_weights, precision
+from ..predict.scores import Scores, evaluate
+from ..slices.sets import BUILT_IN, Source, open_source
+from ..train import Recipe, evenly
+from ..unet import UNet
+from .checkpoint import train_in
+from .profiles import Config
+
+
+class RunError(RuntimeError):
+    """A run is missing, incomplete or damaged; the message names the folder and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run, read from its folder. ``scores``: by set, "val" (as the experiment validates), "test" (the block
+    that nothing was chosen on) and, where the run has to do with noise, "test_noisy" (the same block with it)."""
+
+    folder: Path
+    config: dict
+    history: list[dict[str, float]]
+    scores: dict[str, Scores]
+
+    @property
+    def place(self) -> str:
+        """The folder, for people: seen from where data/ and runs/ are."""
+        return os.path.relpath(self.folder, home())
+
+    @property
+    def weights(self) -> Path:
+        """The file of the best weights. Raises `RunError` where a published run comes without them."""
+        path = self.folder / "model.safetensors"
+        if not path.exists():
+            raise RunError(f"{self.folder} holds no weights (model.safetensors): few of the published runs do; "
+                           "set reuse = False in the notebook, so that it trains its own.")
+        return path
+
+    def model(self) -> UNet:
+        """The best network, in evaluation mode. Raises `RunError`, as `weights` does."""
+        return load_weights(self.weights)
+
+
+def folder_of(config: Config, fingerprint: str, below: Path | None = None) -> Path:
+    """Where the run of this configuration lies, or would lie: below home()/runs, or this folder."""
+    return (below or home() / "runs") / config.experiment / config.digest(fingerprint)
+
+
+def execute(config: Config, source: Source, reuse: bool = False, bar: bool = True) -> Run:
+    """The run of this configuration on these data: read if it is complete, resumed if it was killed, else trained.
+
+    ``reuse``: where it is not complete here but came with the library, in ``data/published/``, read that one.
+    ``bar``: show the progress of training. Raises `DataError` where its sets cannot be drawn, `TrainingError`.
+    """
+    folder = folder_of(config, source.fingerprint)
+    published = folder_of(config, source.fingerprint, shipped() / "published")
+    if reuse and not (folder / "result.json").exists() and (published / "result.json").exists():
+        return load(published)
+    if not (folder / "result.json").exists():
+        drawn = config.draw(source.slices)
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", asdict(config) | {
+            "data": source.name, "fingerprint": source.fingerprint, "note": drawn.note, **circumstances()})
+        history = train_in(folder, config.recipe, drawn.train, drawn.val, config.seed, bar)
+        model = load_weights(folder / "model.safetensors")
+        scored = {"val": drawn.val, "test": source.test}
+        if config.noise_std:
+            scored["test_noisy"] = noisy_copies(source.test, config.noise_std, config.seed)
+        scores = {name: pack(evaluate(model, part)) for name, part in scored.items()}
+        write_history(folder / "history.csv", history)
+        write_json(folder / "result.json", scores)
+        for rest in (folder / "last.pt", *folder.rglob("*.part*")):     # and what a killed process was writing
+            rest.unlink(missing_ok=True)
+    return load(folder)
+
+
+def circumstances() -> dict:
+    """Versions and hardware, for ``config.json``."""
+    device = best_device()
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+            "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "precision": precision(device)}
+
+
+def pack(scores: Scores) -> dict:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(scores).items()}
+
+
+def unpack(content: dict) -> Scores:
+    return Scores(**{name: np.array(value) if isinstance(value, list) else value for name, value in content.items()})
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    def write(part: Path) -> None:
+        with part.open("w", newline="") as file:
+            table = csv.DictWriter(file, history[0])
+            table.writeheader()
+            table.writerows(history)
+    replace(path, write)
+
+
+def load(folder: str | Path) -> Run:
+    """Read a complete run. Raises `RunError` for a missing, incomplete or damaged folder."""
+    folder = Path(folder)
+    if not (folder / "result.json").exists():
+        raise RunError(f"{folder} holds no complete run (no result.json); run its notebook, or `make run`, to the end.")
+    try:
+        with (folder / "history.csv").open(newline="") as file:
+            history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        scores = {name: unpack(part) for name, part in json.loads((folder / "result.json").read_text()).items()}
+        return Run(folder, json.loads((folder / "config.json").read_text()), history, scores)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{folder} is damaged ({error}); delete the folder and run its notebook again.") from error
+
+
+def config_of(run: Run) -> Config:
+    """The configuration that a run was made from."""
+    names = {name: run.config[name] for name in Config.__annotations__}
+    return Config(**names | {"recipe": Recipe(**names["recipe"])})
+
+
+def source_of(run: Run) -> Source:
+    """The data that a run was made from, opened again. Raises `RunError` where they have changed."""
+    name = run.config["data"]
+    source = open_source(run.config["profile"], "" if name == BUILT_IN else name)
+    if source.fingerprint != run.config["fingerprint"]:
+        raise RunError(f"the data of {run.folder} ({name}) have changed since; run its notebook again.")
+    return source

@@ -1,0 +1,90 @@
+"""The three profiles, and the configuration of a run: an experiment, a profile and the reader's changes to it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..experiments import EXPERIMENTS, Sets
+from ..slices.labelled import Slices
+from ..slices.sets import fit_counts, split
+from ..train import Recipe
+from .parameters import check, one_of
+
+_LAPTOP = Recipe(16, 2, crop=64, batch=16, augment=True, optimiser="adamw", lr=1e-2, steps=750, epochs=0,
+                 evaluations=10, eval_slices=20)
+_TINY = Recipe(8, 2, crop=64, batch=8, augment=True, optimiser="adamw", lr=1e-2, steps=30, epochs=0,
+               evaluations=3, eval_slices=4)
+_PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-5, steps=0, epochs=200,
+                evaluations=200, eval_slices=0)
+RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
+SWEEP_RECIPES = {  # of an experiment that is a sweep over many runs: as many steps for few slices as for many
+    "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1), "paper": replace(_PAPER, steps=21_000, epochs=0),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on besides its data: two runs of equal `Config` and data are the same run."""
+
+    experiment: str
+    profile: str
+    seed: int              # of the split, the noise, the initial weights and the crops
+    n_train: int | None    # training slices (None: the experiment's, shrunk to fit the data)
+    n_val: int | None      # validation slices (likewise)
+    split: str             # "random" (as published) or "block" (contiguous, with a gap)
+    noise_std: float       # standard deviation of the added noise, 16-bit grey levels
+    recipe: Recipe
+
+    def digest(self, fingerprint: str) -> str:
+        """12 hexadecimal digits that name the run of this configuration on the data of this fingerprint."""
+        content = asdict(self) | {"noisy": EXPERIMENTS[self.experiment].noise}
+        text = json.dumps([content, fingerprint], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    def draw(self, slices: Slices) -> "Drawn":
+        """The training and the validation set from these slices.
+
+        The experiment's counts shrink in proportion where the slices are fewer, and the note says so; counts that the
+        reader gave raise `DataError` instead.
+        """
+        experiment, notes = EXPERIMENTS[self.experiment], []
+
+        def split_as_asked(pool: Slices) -> Sets:
+            asked = experiment.counts_in(self.profile)
+            train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, self.seed)
+            notes.append("" if (len(train), len(val)) == (self.n_train or asked[0], self.n_val or asked[1]) else
+                         f"The experiment asks for {asked[0]} + {asked[1]} slices, {len(pool)} are here. ")
+            notes.append(f"{len(train)} slices train and {len(val)} validate, of {len(pool)}; {self.split} split.")
+            return train, val
+
+        train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
+        return Drawn(train, val, "".join(notes))
+
+
+class Drawn(NamedTuple):
+    """The sets of a run, and the sentence that says how they were drawn."""
+
+    train: Slices
+    val: Slices
+    note: str
+
+
+def configure(experiment: str, parameters: Mapping[str, Any] | None = None, **changes: Any) -> Config:
+    """The `Config` of one run, from a reader's parameters and changes to them.
+
+    What a run has no use for (data_dir, n_seeds, sizes, reuse) is left aside. Raises `ParameterError` for what is
+    unknown, mistyped or out of range; `parameters.CHECKS` has the types and ranges.
+    """
+    one_of(*EXPERIMENTS)("experiment", experiment)
+    facts = EXPERIMENTS[experiment]
+    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0,
+                "steps": None}
+    p = check(**defaults | dict(parameters or {}) | changes)
+    recipe = (SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]]
+    if p["steps"]:
+        recipe = replace(recipe, steps=p["steps"], evaluations=min(recipe.evaluations, p["steps"]))
+    return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
+                  p["noise_std"] if facts.noise != "none" else 0.0, recipe)

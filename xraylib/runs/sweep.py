@@ -1,0 +1,95 @@
+"""Grids of runs, in this process or on a Dask cluster; each run is a pure function of its configuration."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import product
+from typing import Any
+
+from tqdm import tqdm
+
+from ..files import replace
+from ..slices.labelled import Slices
+from ..slices.sets import Source, open_source
+from ..workers import spread
+from .folder import Run, execute, folder_of, load
+from .parameters import ParameterError
+from .profiles import Config, configure
+
+ERROR = "error.txt"  # in the folder of a run that failed: its traceback
+
+
+class SweepError(RuntimeError):
+    """Some runs of a sweep failed; the message names them and says where their tracebacks are."""
+
+
+def values(text: str) -> list[str | int]:
+    """The values of one axis of a grid: "5,10,15" or, whole numbers from 0 up to 4, "0:5"."""
+    start, colon, stop = text.partition(":")
+    if not colon:
+        return text.split(",")
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise ParameterError(f"{text!r} is no range of values; write 0:5 for 0, 1, 2, 3, 4, or list them: 0,3,7.")
+    return list(range(int(start), int(stop)))
+
+
+def grid(experiment: str, axes: Mapping[str, Sequence], **fixed: Any) -> list[Config]:
+    """Every combination of the axes' values (parameter name -> values), the last axis fastest."""
+    return [configure(experiment, fixed, **dict(zip(axes, point, strict=True))) for point in product(*axes.values())]
+
+
+def attempt(config: Config, source: Source, reuse: bool) -> tuple[str, str]:
+    """Run one configuration: its folder and "", or the traceback of what went wrong, which the folder keeps too."""
+    folder = folder_of(config, source.fingerprint)
+    try:
+        folder = execute(config, source, reuse, bar=False).folder
+    except Exception:  # one failed run must not stop the others: it is recorded here, and raised when all have ended
+        error = traceback.format_exc()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace(folder / ERROR, lambda part: part.write_text(error))
+        except OSError as second:
+            error = f"({ERROR} could not be written: {second})\n{error}"
+        return str(folder), error
+    (folder / ERROR).unlink(missing_ok=True)
+    return str(folder), ""
+
+
+@lru_cache(maxsize=1)
+def _opened(origin: tuple[str, str], _fingerprint: str) -> Source:
+    return open_source(*origin)  # once a worker process, whatever the number of its runs
+
+
+def attempt_elsewhere(origin: tuple[str, str], fingerprint: str, reuse: bool, config: Config) -> tuple[str, str]:
+    """`attempt` in a worker process, which opens the data itself."""
+    return attempt(config, _opened(origin, fingerprint), reuse)
+
+
+def sweep(configs: Sequence[Config], source: Source, reuse: bool = False, workers: int = 0,
+          scheduler: str = "") -> list[Run]:
+    """The runs of these configurations, in their order: complete ones are read, killed ones resume, the rest train.
+
+    ``workers``, ``scheduler``: see `workers.spread`. Raises `DataError` before anything starts where the sets of one
+    cannot be drawn, and `SweepError` when all has ended and some runs failed.
+    """
+    slices = source.slices
+    outline = Slices([image[:1, :1] for image in slices.images], [label[:1, :1] for label in slices.labels],
+                     slices.numbers)
+    for config in configs:
+        config.draw(outline)
+    call = (partial(attempt_elsewhere, source.origin, source.fingerprint, reuse) if workers or scheduler
+            else partial(attempt, source=source, reuse=reuse))
+    outcomes: dict[int, tuple[str, str]] = {}
+    try:
+        with tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0) as bar:
+            for index, outcome in spread(call, configs, workers, scheduler):
+                outcomes[index] = outcome
+                bar.update()
+    except KeyboardInterrupt:
+        raise SweepError(f"stopped after {len(outcomes)} of {len(configs)} runs; the same command goes on: complete "
+                         "runs are kept, those that were running resume.") from None
+    failed = [f"{folder}: {error.strip().splitlines()[-1]}" for folder, error in outcomes.values() if error]
+    if failed:
+        raise SweepError(f"{len(failed)} of {len(configs)} runs failed, the others are complete; the same command runs "
+                         f"the failed ones again, and {ERROR} in their folders has the traceback. {'; '.join(failed)}")
+    return [load(outcomes[index][0]) for index in range(len(configs))]

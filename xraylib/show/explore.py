@@ -1,0 +1,166 @@
+"""Sliders: which pixels are wrong, and why. Thin ipywidgets shells over functions that return pictures and numbers.
+
+Every panel is one `ipywidgets.Image` (PNG bytes) and one `ipywidgets.HTML`, core widgets that are the same in
+ipywidgets 7.7 (Colab) and 8 (JupyterLab, Binder).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+
+from ..predict.network import load_weights
+from ..runs.folder import Run, RunError, config_of, source_of
+from ..slices.labelled import PHASES, Slices
+from . import plots
+from .views import PICTURES, Guesser, curve_picture, dice_of, legend, numbers, picture, png, side_by_side, table
+
+MAX_NOISE = 15_000     # grey levels
+SMALLEST = 400         # px on the screen that a picture takes at least
+
+
+# -- what a panel needs of a run --------------------------------------------------------------------------------------
+
+
+def own_slices(run: Run) -> Slices:
+    """The validation slices of a run, without its noisy copies. Raises `RunError` where its data have changed."""
+    val = config_of(run).draw(source_of(run).slices).val
+    return val[val.noise_std == 0]
+
+
+def snapshots(run: Run) -> dict[int, Path]:
+    """The weights kept during training, by step. Raises `RunError` where there are none."""
+    kept = {int(path.stem): path for path in sorted((run.folder / "epochs").glob("*.safetensors"))}
+    if not kept:
+        raise RunError(f"{run.folder} holds no snapshots of its training (epochs/); delete the folder and run the "
+                       "notebook again with reuse = False.")
+    return kept
+
+
+# -- panels -----------------------------------------------------------------------------------------------------------
+
+
+class Panel(widgets.VBox):
+    """Controls above a picture and its numbers; where no kernel runs, a sentence stands in its place."""
+
+    def __repr__(self) -> str:
+        return "(Sliders: run this cell to see them. The figure beside it shows the same for a few slices.)"
+
+
+def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:
+    return widgets.IntSlider(value, low, high, step, description=description, style={"description_width": "8em"},
+                             layout={"width": "26em", "max_width": "98%"})
+
+
+def choice(description: str, options, value) -> widgets.Dropdown:
+    return widgets.Dropdown(options=options, value=value, description=description, layout={"width": "26em"},
+                            style={"description_width": "8em"})
+
+
+def palette_choice() -> widgets.Dropdown:
+    return choice("colours", [("red, green, blue", "rgb"), ("colour-blind safe", "safe")], "rgb")
+
+
+def panel(controls: Mapping[str, widgets.Widget], draw: Callable[..., tuple[np.ndarray, str]], width: str,
+          buttons: tuple[widgets.Widget, ...] = ()) -> Panel:
+    """A panel that shows ``draw(**values of the controls)``, a picture and HTML, again after every change."""
+    image, text = widgets.Image(format="png", layout={"width": "100%", "max_width": width}), widgets.HTML()
+
+    def show(_change=None) -> None:
+        shown, text.value = draw(**{name: control.value for name, control in controls.items()})
+        image.value = png(shown)
+
+    for control in controls.values():
+        control.observe(show, "value")
+    show()
+    above = widgets.HBox([*controls.values(), *buttons], layout={"flex_flow": "row wrap"})
+    below = widgets.HBox([widgets.Box([image], layout={"flex": "0 1 auto", "max_width": width}), text],
+                         layout={"flex_flow": "row wrap", "grid_gap": "1em", "align_items": "flex-start"})
+    return Panel([above, below])
+
+
+def explore_errors(run: Run, slices: Slices | None = None) -> Panel:
+    """Browse a run's errors: by validation slice and by the noise added to it, as any of `PICTURES`.
+
+    ``slices``: others than the run's own validation slices.
+    """
+    slices = own_slices(run) if slices is None else slices
+    guesser = Guesser(run.model(), slices, run.config["seed"])
+    controls = {"number": slider("slice", 1, len(slices), 1), "noise": slider("added noise", 0, MAX_NOISE, 0, 500),
+                "kind": choice("picture", PICTURES, PICTURES[0]), "palette": palette_choice()}
+    buttons = {name: widgets.Button(description=name, layout={"width": "5em"}) for name in ("worst", "best", "next")}
+
+    def draw(number: int, noise: int, kind: str, palette: str) -> tuple[np.ndarray, str]:
+        guess, truth = guesser.guess(number - 1, noise), slices.labels[number - 1]
+        shown = picture(kind, guesser.image(number - 1, noise), truth, guess, palette)
+        where = f"slice {slices.numbers[number - 1]} of the volume<br>"
+        return shown, where + numbers(truth, guess.labels) + legend(palette)
+
+    @lru_cache(1)
+    def ranking() -> list[int]:
+        """Indices of the slices without noise, worst first; by the run's own scores where it was scored on these."""
+        scored = run.scores["val"].where(run.scores["val"].noise_std == 0)
+        dice = scored.dice.mean(1) if np.array_equal(scored.numbers, slices.numbers) else [
+            dice_of(truth, guesser.guess(index, 0).labels).mean() for index, truth in enumerate(slices.labels)]
+        return np.argsort(dice).tolist()
+
+    def go(button: widgets.Button) -> None:
+        here = ranking().index(controls["number"].value - 1)
+        place = {"worst": 0, "best": -1, "next": (here + 1) % len(slices)}[button.description]
+        controls["number"].value = ranking()[place] + 1
+
+    for button in buttons.values():
+        button.on_click(go)
+    buttons["next"].tooltip = "the next better slice, from the worst on"
+    return panel(controls, draw, f"{max(slices.shape[1], SMALLEST)}px", tuple(buttons.values()))
+
+
+def explore_training(run: Run, slices: Slices | None = None) -> Panel:
+    """The errors of one slice over training, beside the learning curve; of its noisy copy, where the run has noise."""
+    slices = own_slices(run) if slices is None else slices
+    kept = snapshots(run)
+    steps = [int(row["step"]) for row in run.history if int(row["step"]) in kept]
+    guessers = {step: Guesser(load_weights(kept[step]), slices, run.config["seed"]) for step in steps}
+    curve = lru_cache(len(steps))(partial(curve_picture, run.history))
+    controls = {"kept": slider("evaluation", 1, len(steps), len(steps)), "number": slider("slice", 1, len(slices), 1),
+                "noise": slider("added noise", 0, MAX_NOISE, int(run.config["noise_std"]), 500),
+                "palette": palette_choice()}
+
+    def draw(kept: int, number: int, noise: int, palette: str) -> tuple[np.ndarray, str]:
+        step = steps[kept - 1]
+        labels, truth = guessers[step].guess(number - 1, noise).labels, slices.labels[number - 1]
+        shown = side_by_side([plots.error_image(truth, labels, palette), curve(step)])
+        text = table([["step", f"{step}"], ["slice of the volume", f"{slices.numbers[number - 1]}"],
+                      ["Dice of this slice", f"{100 * dice_of(truth, labels).mean():.2f} %"],
+                      ["wrong pixels", f"{int((truth != labels).sum()):,}"]], "This slice at this step")
+        return shown, text + legend(palette)
+
+    return panel(controls, draw, f"{max(slices.shape[1], SMALLEST) + 428}px")
+
+
+def compare(runs: Mapping[str, Run], slices: Slices | None = None, noise_std: float = 0) -> Panel:
+    """One slice by several networks, side by side. ``runs``: by the names to show; ``noise_std``: to begin with.
+
+    ``slices``: others than the first run's validation slices.
+    """
+    first = next(iter(runs.values()))
+    slices = own_slices(first) if slices is None else slices
+    guessers = {name: Guesser(run.model(), slices, first.config["seed"]) for name, run in runs.items()}
+    controls = {"number": slider("slice", 1, len(slices), 1),
+                "noise": slider("added noise", 0, MAX_NOISE, int(noise_std), 500),
+                "kind": choice("picture", PICTURES, PICTURES[0]), "palette": palette_choice()}
+
+    def draw(number: int, noise: int, kind: str, palette: str) -> tuple[np.ndarray, str]:
+        truth, image = slices.labels[number - 1], next(iter(guessers.values())).image(number - 1, noise)
+        guesses = {name: guesser.guess(number - 1, noise) for name, guesser in guessers.items()}
+        shown = side_by_side([picture(kind, image, truth, guess, palette) for guess in guesses.values()])
+        rows = [["", *PHASES, "mean", "wrong pixels"]]
+        for name, guess in guesses.items():
+            dice = dice_of(truth, guess.labels)
+            rows.append([name, *(f"{100 * value:.2f} %" for value in dice), f"<b>{100 * dice.mean():.2f} %</b>",
+                         f"{int((truth != guess.labels).sum()):,}"])
+        return shown, table(rows, f"Dice of slice {slices.numbers[number - 1]}, left to right") + legend(palette)
+
+    return panel(controls, draw, f"{len(runs) * (max(slices.shape[1], SMALLEST) + 8)}px")

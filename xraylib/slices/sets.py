@@ -1,0 +1,106 @@
+"""Data sets, and the drawing of training and validation sets from them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..files import home, whole_folder
+from . import labelled, synthetic, tiff
+from .labelled import Slices
+from .tiff import DataError
+
+VERSION = 1                  # of the built-in slices: to be raised when synthetic.py comes to give other numbers
+BUILT_IN = "built-in"
+SIZES = {                    # built-in slices by profile: how many, how many more in the test block, their side in px
+    "tiny": (48, 8, 128), "laptop": (500, 50, 501), "paper": (500, 50, 501),
+}
+SEED, TEST_SEED = 0, 1       # of the volumes that the built-in slices and their test block are cut from
+SPLIT, COPIES = 0, 1         # what is drawn at random, as a second word of the seed: so that no two draws are alike
+
+
+def built_in(n: int, size: int, seed: int) -> Slices:
+    """The first n slices of the built-in volume of this seed; made once, then read from disk.
+
+    They lie in ``home()/data/built-in/`` in the layout of `labelled.load`; ``truth/`` beside them holds the perfect
+    labels.
+    """
+    folder = home() / "data" / "built-in" / f"v{VERSION}-{n}x{size}-seed{seed}"
+    if not folder.exists():
+        bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
+        with whole_folder(folder) as part, bar:
+            numbers = np.arange(1, n + 1)
+            for sample in synthetic.chunks(n, size, seed):
+                here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
+                labelled.save(Slices(sample.images, sample.labels, here), part)
+                tiff.write(labelled.as_values(sample.truth), here, part / "truth", compression="zlib")
+                bar.update(len(here))
+    return labelled.load(folder)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set before any split: ``slices`` to train and validate on, and a ``test`` block kept apart."""
+
+    slices: Slices
+    test: Slices
+    name: str                # for people
+    fingerprint: str         # of all pixels, labels and numbers
+    origin: tuple[str, str]  # profile and data_dir: what `open_source` opens it again with, in another process
+
+
+def open_source(profile: str, data_dir: str = "") -> Source:
+    """The data of a profile: the built-in slices, or a folder in the layout of `labelled.load`.
+
+    Built-in: the test block is another sample of the same material. A folder: its last tenth, after a gap of N/25
+    slices that belong to neither, because neighbours in a volume are near-copies.
+    """
+    if not data_dir:
+        n, n_test, size = SIZES[profile]
+        slices, test = built_in(n, size, SEED), built_in(n_test, size, TEST_SEED)
+        return Source(slices, test, BUILT_IN, f"built-in v{VERSION} {n}+{n_test} x {size}", (profile, data_dir))
+    slices = labelled.load(data_dir)
+    n_test, gap = len(slices) // 10, gap_of(len(slices))
+    if n_test < 1:
+        raise DataError(f"{data_dir} holds {len(slices)} labelled slices; at least 10 are needed to train and test.")
+    return Source(slices[:len(slices) - n_test - gap], slices[len(slices) - n_test:],
+                  str(data_dir), slices.fingerprint(), (profile, str(Path(data_dir).expanduser().resolve())))
+
+
+def gap_of(n: int) -> int:
+    """Slices left out between two blocks of a volume of n: labels 20 apart still agree in 60 % of the pixels."""
+    return max(1, n // 25)
+
+
+def fit_counts(n: int, asked: tuple[int, int], n_train: int | None, n_val: int | None) -> tuple[int, int]:
+    """How many of n slices train and validate: what the reader gave, else what is asked, in proportion to fit."""
+    train, val = n_train or asked[0], n_val or asked[1]
+    if train + val > n and n_val is None:
+        val = max(1, n - n_train if n_train else round(n * val / (train + val)))
+    if train + val > n and n_train is None:
+        train = n - val
+    return train, val
+
+
+def split(slices: Slices, n_train: int, n_val: int, kind: str, seed: int) -> tuple[Slices, Slices]:
+    """A training and a validation set from these slices, disjoint.
+
+    "random": drawn by ``seed``; validation comes first from the permutation, so that for one seed and n_val the
+    validation set is the same at every n_train and the training sets are nested. "block": in the order of the volume,
+    a copy beside its original, the last n_val slices validate and the n_train before a gap of N/25 train; the training
+    block shrinks where the gap needs its slices. Raises `DataError` where there are too few.
+    """
+    n = len(slices)
+    if n_train + n_val > n or n_train < 1:
+        raise DataError(f"n_train + n_val is {n_train} + {n_val} = {n_train + n_val}, but there are {n} slices to "
+                        "draw from; lower one of them.")
+    if kind == "random":
+        order = np.random.default_rng([seed, SPLIT]).permutation(n)
+        return slices[order[n_val:n_val + n_train]], slices[order[:n_val]]
+    end = n - n_val - gap_of(n)
+    if end < 1:
+        raise DataError(f"a block split of {n} slices with {n_val} for validation leaves none to train on; lower "
+                        "n_val.")
+    order = np.argsort(slices.numbers, kind="stable")
+    return slices[order[max(0, end - n_train):end]], slices[order[n - n_val:]]

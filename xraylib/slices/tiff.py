@@ -1,0 +1,162 @@
+"""TIFF files: a slice a file, or the pages of a volume read by rows; what is wrong with one is one sentence."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+MOST_PACKED = 2000  # a compressed page of more bytes than this times its file's is no image: zlib reaches 1030
+
+
+class DataError(ValueError):
+    """The data cannot be used as they are; the message says what is wrong, where, and what to do."""
+
+
+def number_of(path: Path) -> int:
+    """The number that ends a file's name: 17 for ``slice__017.tif``."""
+    match = re.search(r"(\d+)$", path.stem)
+    if not match:
+        raise DataError(f"{path}: the name must end in the slice's number, as in slice_017.tif; rename the file.")
+    return int(match[1])
+
+
+def find(folder: Path) -> dict[int, Path]:
+    """The TIFF files of a folder by slice number, in order."""
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not a folder; data_dir must name a folder that holds data/ (images) and labels/ (masks)."
+        )
+    numbered: dict[int, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")):
+        number = number_of(path)
+        if number in numbered:
+            raise DataError(f"{folder}: {numbered[number].name} and {path.name} both end in {number}; keep one of "
+                            "them.")
+        numbered[number] = path
+    if not numbered:
+        raise DataError(f"{folder} holds no .tif or .tiff file; put one TIFF a slice there.")
+    return dict(sorted(numbered.items()))
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """A damaged TIFF can fail anywhere inside the reader, with any exception."""
+    return DataError(f"{path} cannot be read as a TIFF ({error}); copy or export it again.")
+
+
+def cut_short(path: Path) -> DataError:
+    return DataError(f"{path} is cut short (it ends before its pixels do); copy or export it again.")
+
+
+def read(path: Path, dtype: type) -> np.ndarray:
+    """One slice, (H, W), of exactly this dtype."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            page = tif.pages[0]
+            check_size(path, page.nbytes)
+            whole = all(start + count <= tif.filehandle.size
+                        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+            if not whole:
+                raise cut_short(path)
+            array = tif.asarray()
+    except DataError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+    if array.ndim != 2:
+        raise DataError(f"{path} has shape {array.shape}, not (height, width); save one grey slice a file.")
+    if array.dtype != dtype:
+        raise DataError(f"{path} holds {array.dtype}, not {np.dtype(dtype)}; convert it, keeping the grey levels.")
+    return array
+
+
+def check_size(path: Path, promised: int) -> None:
+    """Raise `DataError` where a header promises more bytes of pixels than its file can hold, packed or not."""
+    held = path.stat().st_size
+    if promised > MOST_PACKED * held:
+        raise DataError(f"{path} promises {promised:,} bytes of pixels and holds {held:,}; copy or export it again.")
+
+
+def write(arrays: list[np.ndarray], numbers: np.ndarray, folder: Path, compression: str | None = None) -> None:
+    """One TIFF a slice, named by its number, into a folder (made if missing)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for array, number in zip(arrays, numbers, strict=True):
+        tifffile.imwrite(folder / f"slice_{number:04d}.tif", array, compression=compression)
+
+
+# -- volumes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """One slice on disk: where it is and what it holds. Rows are read, so that memory does not hold it whole."""
+
+    name: str                             # of the slice that is written
+    file: Path
+    index: int                            # of the page in its file
+    shape: tuple[int, int]
+    dtype: np.dtype
+    offset: int | None                    # of its pixels in the file; None: compressed, so that it is read whole
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop, (rows, W), in the file's dtype. Raises `DataError` where the file ends before."""
+        if self.offset is None:
+            try:
+                return tifffile.imread(self.file, key=self.index)[start:stop]
+            except Exception as error:
+                raise DataError(f"{self.file}, page {self.index + 1} cannot be read ({error}); copy or export it "
+                                "again.") from error
+        width = self.shape[1]
+        found = np.fromfile(self.file, self.dtype, (stop - start) * width,
+                            offset=self.offset + start * width * self.dtype.itemsize)
+        if found.size < (stop - start) * width:
+            raise cut_short(self.file)
+        return found.reshape(-1, width)
+
+
+def pages_of(path: Path) -> list[Page]:
+    """The slices of a TIFF file, one or many pages (BigTIFF and ImageJ stacks too)."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            series = tif.series[0]
+            shape, dtype = series.shape, series.dtype.newbyteorder(tif.byteorder)
+            start, many, samples = series.dataoffset, len(tif.pages), tif.pages[0].samplesperpixel
+    except Exception as error:
+        raise unreadable(path, error) from error
+    if len(shape) not in (2, 3) or samples != 1 or dtype.kind + str(dtype.itemsize) not in ("u1", "u2", "f4"):
+        raise DataError(f"{path} holds {dtype.name} of shape {shape}; slices must be grey, (height, width) or (slices, "
+                        "height, width), and uint8, uint16 or float32.")
+    count, size = (1 if len(shape) == 2 else shape[0]), shape[-2] * shape[-1] * dtype.itemsize
+    check_size(path, size)
+    if start is None and many < count:
+        raise DataError(f"{path} packs {count} slices into {many} pages; save one slice a page.")
+    if start is not None and start + count * size > path.stat().st_size:
+        raise cut_short(path)
+    return [Page(path.stem if count == 1 else f"{path.stem}_{index + 1:05d}", path, index, shape[-2:], dtype,
+                 None if start is None else start + index * size) for index in range(count)]
+
+
+def open_volume(path: str | Path) -> list[Page]:
+    """The slices of a TIFF file, or of all TIFF files of a folder, in the order of their numbers."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return pages_of(path)
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a TIFF file nor a folder of TIFF files.")
+    pages = [page for file in find(path).values() for page in pages_of(file)]
+    for page in pages:
+        if page.dtype.name != pages[0].dtype.name:
+            raise DataError(f"{page.file} holds {page.dtype.name}, the first file {pages[0].dtype.name}; all must have "
+                            "the same dtype.")
+    return pages
+
+
+def resolution(page: Page) -> dict:
+    """The resolution tags of a slice, as `tifffile.imwrite` takes them."""
+    with tifffile.TiffFile(page.file) as tif:
+        tags = tif.pages[min(page.index, len(tif.pages) - 1)].tags
+        if "XResolution" not in tags or "YResolution" not in tags:
+            return {}
+        unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
+        return {"resolution": (tags["XResolution"].value, tags["YResolution"].value), "resolutionunit": unit}

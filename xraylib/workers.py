@@ -1,0 +1,76 @@
+"""Independent pieces of work: in this process, on local worker processes, or on a Dask cluster."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from .files import home
+
+ANSWER_WITHIN = 10  # seconds for a scheduler to answer
+
+
+class WorkersError(RuntimeError):
+    """The workers cannot be had; the message says why and what to do."""
+
+
+def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
+           scheduler: str = "") -> Iterator[tuple[int, Any]]:
+    """``call(item)`` for every item: the index of each and what it returned, as they end.
+
+    ``workers``: 0 for this process, one after the other, else so many local processes. ``scheduler``: the address of a
+    Dask cluster (``tcp://...``) instead, whose machines must see `files.home`, the data and this library. What a killed
+    worker had in hand is done by another. Raises `WorkersError`, and what ``call`` raises.
+    """
+    if not (workers or scheduler):
+        yield from ((index, call(item)) for index, item in enumerate(items))
+        return
+    threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
+    with _client(workers, scheduler) as client:
+        from distributed import as_completed
+        there = partial(_there, call, str(home().resolve()), threads)
+        futures = {client.submit(there, item, pure=False): index for index, item in enumerate(items)}
+        try:
+            for future, result in as_completed(futures, with_results=True):
+                yield futures[future], result
+        finally:
+            client.cancel(list(futures))
+
+
+def _there(call: Callable, place: str, threads: int, item: Any) -> Any:
+    """``call(item)`` in a worker. ``place``: `files.home` of the caller. ``threads``: 0 as its environment says."""
+    os.environ["XRAYLIB_HOME"] = place
+    if threads:
+        torch.set_num_threads(threads)
+    return call(item)
+
+
+def _leave_interrupts_alone() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches a terminal's every process: the caller's is to act
+
+
+@contextmanager
+def _client(workers: int, scheduler: str) -> Iterator:
+    """A Dask client: of the cluster at this address, or of local worker processes that share the cores out."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"') from error
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=ANSWER_WITHIN)
+        except (OSError, ValueError) as error:
+            raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s; start one, or give "
+                               "the address that it printed (tcp://...).") from error
+        with client:
+            yield client
+        return
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                       silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
+        client.register_worker_callbacks(_leave_interrupts_alone)
+        yield client
