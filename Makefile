@@ -7,7 +7,7 @@
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
-# as xraylib/__init__.py sets it, for the benchmarks that import torch first
+# Idle OpenMP threads spin before they sleep; beside other work on the machine, a shorter spin loses less.
 export GOMP_SPINCOUNT ?= 3000
 PROFILE ?= laptop
 SEED ?= 0
@@ -22,7 +22,7 @@ OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(D
 run: $(NAMES:%=$(OUT)/%.ipynb)
 	$(BIN)/python -m xraylib report
 
-$(OUT)/%.ipynb: notebooks/%.ipynb $(wildcard xraylib/*.py) | .venv/ready
+$(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/ready
 	@mkdir -p $(@D)
 	@echo "== $* ($(PROFILE), seed $(SEED))"
 	$(BIN)/papermill --no-progress-bar --stdout-file /dev/stdout --stderr-file /dev/stderr $< $(@:.ipynb=.part.ipynb) \
@@ -57,7 +57,7 @@ publish: .venv/ready
 	for name in $(NAMES); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
-	$(BIN)/python -m xraylib publish
+	$(BIN)/python tests/publish.py
 
 bench: .venv/ready
 	for name in start steps sliders sweeps; do $(BIN)/python tests/bench/$$name.py || exit 1; done

@@ -1,5 +1,6 @@
 """Files that must agree with each other, and rules that hold for the whole tree."""
 
+import ast
 import contextlib
 import io
 import re
@@ -26,7 +27,8 @@ def test_binder_has_the_tested_environment():
 def test_the_environment_holds_every_dependency():
     names = {re.split(r"[ =<>]", line.strip(" -"))[0] for line in (ROOT / "environment.yml").read_text().splitlines()}
     conda = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["notebooks"]:
+    optional = PROJECT["optional-dependencies"]
+    for requirement in PROJECT["dependencies"] + optional["notebooks"] + optional["cluster"] + optional["test"]:
         name = re.split(r"[<>=]", requirement)[0]
         assert conda.get(name, name) in names
 
@@ -45,9 +47,72 @@ def test_make_installs_the_torch_of_the_tested_environment():
     assert f"pytorch ={version.rsplit('.', 1)[0]}" in (ROOT / "environment.yml").read_text()
 
 
+# The house, from the ground up: what stands here imports what stands before it, and nothing after.
+FLOORS = ["files", "workers", "unet", "dice", "slices", "noise", "experiments", "predict", "train", "runs", "material",
+          "show", "__main__"]
+TAUGHT = ("unet", "dice", "noise", "train", "experiments")
+MODULES = sorted(path.relative_to(ROOT / "xraylib") for path in (ROOT / "xraylib").rglob("*.py")
+                 if path.name != "__init__.py")
+ROOMS = sorted(path.parent for path in (ROOT / "xraylib").glob("*/__init__.py"))
+
+
+def imported(module: Path) -> set[str]:
+    """The floors that a module of the library imports from (it does so by relative imports alone)."""
+    floors = set()
+    for node in ast.walk(ast.parse((ROOT / "xraylib" / module).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = [*module.parts[:-node.level], *filter(None, (node.module or "").split("."))]
+            floors |= {target[0]} if target else {alias.name for alias in node.names}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            assert "xraylib" not in ast.unparse(node), module
+    return floors
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_nothing_imports_what_stands_above_it(module):
+    own = module.parts[0].removesuffix(".py")
+    for floor in imported(module) - {own}:
+        assert FLOORS.index(floor) < FLOORS.index(own), f"{module} imports {floor}"
+
+
+def test_the_look_at_imports_sees_them():
+    assert imported(Path("train.py")) == {"dice", "predict", "slices", "unet"}
+    assert imported(Path("runs/folder.py")) > {"experiments", "files", "predict", "slices", "train", "runs"}
+    assert "slices" in imported(Path("__main__.py")) and "runs" in imported(Path("__main__.py"))
+
+
+def test_every_room_has_one_line_that_says_what_is_in_it_and_few_files():
+    assert {path.name for path in ROOMS} | {str(path.with_suffix("")) for path in MODULES if len(path.parts) == 1} == {
+        *FLOORS}
+    for room in ROOMS:
+        (line,) = ast.parse((room / "__init__.py").read_text()).body
+        assert isinstance(line, ast.Expr) and "\n" not in line.value.value
+        assert len(list(room.glob("*.py"))) <= 8, room
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(packages) == {"xraylib", "xraylib.shipped", *(f"xraylib.{room.name}" for room in ROOMS)}
+
+
 def test_library_files_are_short():
-    for path in (ROOT / "xraylib").glob("*.py"):
-        assert path.read_text().count("\n") <= 250, path
+    lines = {path: (ROOT / "xraylib" / path).read_text().count("\n") for path in MODULES}
+    assert max(lines.values()) <= 250
+    assert sum(lines[Path(f"{name}.py")] for name in TAUGHT) <= 500
+
+
+def test_every_public_function_says_what_it_does():
+    for path in MODULES:
+        body = ast.parse((ROOT / "xraylib" / path).read_text()).body
+        methods = [node for owner in body if isinstance(owner, ast.ClassDef) for node in owner.body]
+        for node in (*body, *methods):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path}: {node.name}"
+
+
+def test_the_readme_says_where_everything_is():
+    """Its table of concepts names every file of the library, and no other."""
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("## Where is what"):]
+    named = set(re.findall(r"\]\(xraylib/([\w/]+\.py)\)", table[:table.index("\n## ", 3)]))
+    assert named == {path.as_posix() for path in MODULES}
 
 
 def test_nothing_large_is_committed():

@@ -9,7 +9,7 @@ from conftest import blobs
 
 from xraylib import train
 from xraylib.slices.labelled import Slices
-from xraylib.train import Learner, Recipe, TrainingError, crops, evenly, fit, flip, grey_statistics
+from xraylib.train import Learner, Recipe, TrainingError, crops, fit, flip, grey_statistics
 from xraylib.unet import UNet
 
 RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="adamw", lr=1e-2, steps=24, epochs=0,
@@ -123,10 +123,6 @@ def test_the_eight_flips_are_different_and_lose_nothing():
 def test_grey_statistics_are_those_of_all_pixels():
     grey = np.stack(TRAIN.images)
     assert grey_statistics(TRAIN) == pytest.approx((grey.mean(), grey.std()))
-
-
-def test_equal_parts():
-    assert evenly(10, 5) == [2, 4, 6, 8, 10] and evenly(3, 12) == [1, 2, 3]
 
 
 def test_training_holds_no_copy_of_the_slices():

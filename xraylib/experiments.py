@@ -29,6 +29,7 @@ class Experiment:
     poster: str                              # the poster's Dice, per cent (single runs)
     poster_sets: str                         # what it trained and validated on
     noise: str = "none"                      # where noise is added: also a part of a run's name
+    scored: int = 0                          # slices of each set that a run is scored on, evenly spread (0: all)
     sizes: tuple[int, ...] = ()              # training slices of its runs, where it is a sweep over them
     tiny_sizes: tuple[int, ...] = ()
 
@@ -82,7 +83,7 @@ def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets
 
 
 @experiment("04_size_sweep", counts=(105, 100), tiny=(8, 8), sizes=(5, 10, 15, 20, 25, 45, 65, 85, 105),
-            tiny_sizes=(2, 8), poster="98.667 with 5 images", poster_sets="5 images; the baseline's")
+            tiny_sizes=(2, 8), scored=20, poster="98.667 with 5 images", poster_sets="5 images; the baseline's")
 def size_sweep(slices: Slices, split: Split) -> Sets:
     """The validation slices of the baseline, and ever fewer training slices, the few among the many."""
     return split(slices)

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
-from .slices.labelled import PHASES, Slices
+from .slices.labelled import PHASES, Slices, evenly
 from .unet import UNet
 
 
@@ -200,8 +200,3 @@ def validation_row(scores: Scores) -> dict[str, float]:
     if noisy.any() and not noisy.all():
         row |= {"dice_clean": scores.where(~noisy).mean, "dice_noisy": scores.where(noisy).mean}
     return row
-
-
-def evenly(total: int, parts: int) -> list[int]:
-    """The ends of ``parts`` equal parts of 1..total (of ``total`` parts, if there are not so many)."""
-    return np.linspace(0, total, min(parts, total) + 1).round().astype(int)[1:].tolist()

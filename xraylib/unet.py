@@ -16,7 +16,8 @@ class DoubleConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # B x c_out x H x W, or H-4 x W-4 without padding
+        """(B, c_in, H, W) -> (B, c_out, H, W); without padding, H and W lose 4."""
+        return self.layers(x)
 
 
 class Down(nn.Module):
@@ -27,7 +28,8 @@ class Down(nn.Module):
         self.pool, self.conv = nn.MaxPool2d(2), DoubleConv(c_in, c_out, pad)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.pool(x))  # B x c_out x H/2 x W/2
+        """(B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        return self.conv(self.pool(x))
 
 
 class Up(nn.Module):
@@ -38,6 +40,7 @@ class Up(nn.Module):
         self.up, self.conv = nn.ConvTranspose2d(c_in, c_out, 2, stride=2), DoubleConv(c_in, c_out, pad)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(B, c_in, H, W) and the map of twice that size on the way down -> (B, c_out, 2H, 2W)."""
         x = self.up(x)                                             # B x c_out x 2H x 2W
         top, left = (skip.shape[-2] - x.shape[-2]) // 2, (skip.shape[-1] - x.shape[-1]) // 2
         skip = skip[..., top:top + x.shape[-2], left:left + x.shape[-1]]

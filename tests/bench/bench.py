@@ -1,19 +1,18 @@
 """What the benchmarks share: measuring in turn, tables, and the JSON beside them."""
 
-import ctypes
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from xraylib.sets import home
 
-from xraylib import runs
-from xraylib.predict import best_device
+from xraylib.files import home
+from xraylib.predict.network import best_device
+from xraylib.runs.folder import circumstances
+from xraylib.runs.tables import markdown
 
 OUT = home() / "build" / "bench"
 
@@ -32,20 +31,6 @@ def seconds_in_turn(rounds: int, **candidates: Callable[[], object]) -> dict[str
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def plainly(call: Callable[..., object], *arguments) -> None:
-    """``call`` with glibc's memory thresholds as they settle in a program without this library (`xraylib.__init__`)."""
-    def limits(largest: int, kept: int) -> None:
-        if sys.platform == "linux":
-            for option, value in ((-3, largest), (-1, kept)):
-                ctypes.CDLL(None).mallopt(option, value)
-
-    limits(2**25, 2**26)
-    try:
-        call(*arguments)
-    finally:
-        limits(2**30, 2**30)
-
-
 def memory() -> float:
     """What this process holds now, GB (Linux)."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
@@ -55,7 +40,7 @@ def memory() -> float:
 def report(name: str, header: list[str], rows: list[list[str]], **numbers) -> None:
     """Print the table; write it and the numbers to build/bench/<name>.json."""
     OUT.mkdir(parents=True, exist_ok=True)
-    content = {"date": time.strftime("%Y-%m-%d"), **runs.circumstances(), "system": platform.platform(),
+    content = {"date": time.strftime("%Y-%m-%d"), **circumstances(), "system": platform.platform(),
                "table": [header, *rows], **numbers}
     (OUT / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"\n## {name}\n\n{runs.markdown(header, rows)}\n", flush=True)
+    print(f"\n## {name}\n\n{markdown(header, rows)}\n", flush=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from bench import report
-from xraylib.profiles import PROFILES
 
-from xraylib import explore, sets, train
-from xraylib.predict import best_device, save_weights
-from xraylib.runs import Run
+from xraylib import train
+from xraylib.predict.network import best_device, save_weights
+from xraylib.runs.folder import Run
+from xraylib.runs.profiles import RECIPES
+from xraylib.show import explore
+from xraylib.slices import sets
 
 
 def latencies(control, values) -> np.ndarray:
@@ -26,7 +28,7 @@ def latencies(control, values) -> np.ndarray:
 if __name__ == "__main__":
     slices = sets.built_in(500, 501, 0)[:100]
     with tempfile.TemporaryDirectory() as folder:
-        model = train.new_unet(PROFILES["laptop"].recipe, 0, slices, best_device())
+        model = train.new_unet(RECIPES["laptop"], 0, slices, best_device())
         save_weights(model, Path(folder) / "model.safetensors")
         panel = explore.explore_errors(Run(Path(folder), {"seed": 0, "noise_std": 0}, [], {}), slices)
         controls = {child.description: child for child in panel.children[0].children}

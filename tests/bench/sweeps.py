@@ -6,7 +6,9 @@ import time
 
 from bench import report
 
-from xraylib import sets, sweep
+from xraylib.files import home as home_of
+from xraylib.runs import sweep
+from xraylib.slices import sets
 
 
 def seconds(source: sets.Source, data: str, workers: int) -> float:
@@ -22,7 +24,7 @@ def seconds(source: sets.Source, data: str, workers: int) -> float:
 
 
 if __name__ == "__main__":
-    source, data = sets.open_source("laptop"), str((sets.home() / "data" / "built-in").resolve())
+    source, data = sets.open_source("laptop"), str((home_of() / "data" / "built-in").resolve())
     before = os.environ.get("XRAYLIB_HOME")
     times = {workers: seconds(source, data, workers) for workers in (0, 1, 2)}
     os.environ.pop("XRAYLIB_HOME") if before is None else os.environ.update(XRAYLIB_HOME=before)

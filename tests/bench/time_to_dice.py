@@ -16,20 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import report
-from xraylib.profiles import PROFILES
-from xraylib.scores import evaluate, total_loss
-from xraylib.sets import split
 
-from xraylib import data, train
-from xraylib.predict import autocast, best_device, fast_bf16, load_weights
+from xraylib import train
+from xraylib.dice import total_loss
+from xraylib.predict.network import autocast, best_device, load_weights, precision
+from xraylib.predict.scores import evaluate
+from xraylib.runs.checkpoint import train_in
+from xraylib.runs.profiles import RECIPES, SWEEP_RECIPES
+from xraylib.slices.labelled import Slices, load
+from xraylib.slices.sets import split
 from xraylib.unet import UNet
 
 DEVICE = best_device()
 
 
-def draw(folder: str, n_train: int, n_val: int, seed: int) -> tuple[data.Slices, data.Slices]:
-    slices = data.load(folder)
-    return tuple(slices[index] for index in split(len(slices), n_train, n_val, "random", seed))
+def draw(folder: str, n_train: int, n_val: int, seed: int) -> tuple[Slices, Slices]:
+    return split(load(folder), n_train, n_val, "random", seed)
 
 
 def first(history: list[dict], goal: float) -> float:
@@ -39,21 +41,21 @@ def first(history: list[dict], goal: float) -> float:
 
 def fit(recipe, few, val, seed: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        return train.fit(recipe, few, val, seed, Path(folder))
+        return train_in(Path(folder), recipe, few, val, seed)
 
 
-def posters(few: data.Slices, val: data.Slices, goal: float, cap: float) -> list[dict]:
+def posters(few: Slices, val: Slices, goal: float, cap: float) -> list[dict]:
     """The poster's recipe as its code did it: 16 bit / 255, fp32, whole slices one by one, RMSprop."""
     torch.manual_seed(0)
     model = UNet(64, 4).to(DEVICE)
     model.grey.copy_(torch.tensor([0.0, 255.0]))
     optimiser = torch.optim.RMSprop(model.parameters(), lr=1e-5, weight_decay=1e-8, momentum=0.999)
-    images, labels = torch.from_numpy(few.images).to(DEVICE), torch.from_numpy(few.labels).to(DEVICE).long()
+    images, labels = ([torch.from_numpy(array).to(DEVICE) for array in arrays] for arrays in (few.images, few.labels))
     history: list[dict] = [{"seconds": 0.0, "dice": 0.0}]
     while history[-1]["dice"] < goal and history[-1]["seconds"] < cap:
         start = time.perf_counter()
         for index in torch.randperm(len(few)).tolist():
-            loss = total_loss(model(images[index].float()[None, None]), labels[index][None])
+            loss = total_loss(model(images[index].float()[None, None]), labels[index].long()[None])
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -66,7 +68,7 @@ def posters(few: data.Slices, val: data.Slices, goal: float, cap: float) -> list
 
 def five(folder: str, cap: str = "900") -> None:
     few, val = draw(folder, 5, 20, 0)
-    recipe = PROFILES["laptop"].sweep_recipe
+    recipe = SWEEP_RECIPES["laptop"]
     recipe = replace(recipe, evaluations=recipe.steps // 5, eval_slices=0)
     ours = [fit(recipe, few, val, seed) for seed in range(3)]
     times = [first(history, 0.98) for history in ours]
@@ -83,11 +85,11 @@ def five(folder: str, cap: str = "900") -> None:
 
 def most(folder: str, *steps: str) -> None:
     steps = steps or ("1800",)                # what `make bench` asks for
-    n = len(data.load(folder))
+    n = len(load(folder))
     few, val = draw(folder, n - n // 5, n // 5, 0)
     rows, histories = [], {}
     for count in map(int, steps):
-        recipe = replace(PROFILES["laptop"].recipe, steps=count, evaluations=10, eval_slices=0)
+        recipe = replace(RECIPES["laptop"], steps=count, evaluations=10, eval_slices=0)
         histories[count] = history = fit(recipe, few, val, 0)
         rows.append([str(count), f"{first(history, 0.99):.0f}", f"{first(history, 0.991):.0f}",
                      f"{max(row['dice'] for row in history):.4f}", f"{history[-1]['seconds']:.0f}"])
@@ -95,23 +97,23 @@ def most(folder: str, *steps: str) -> None:
            rows, histories=histories)
 
 
-def precision(folder: str) -> None:
+def precisions(folder: str) -> None:
     few, val = draw(folder, 5, 50, 0)
     ends: dict[str, list[float]] = {"as the machine allows": [], "fp32": []}
     for seed in range(5):
         for name in ends:
             train.autocast = autocast if name != "fp32" else lambda _: nullcontext()
             with tempfile.TemporaryDirectory() as place:
-                train.fit(replace(PROFILES["laptop"].sweep_recipe, evaluations=1), few, val, seed, Path(place))
+                train_in(Path(place), SWEEP_RECIPES["laptop"], few, val, seed)
                 ends[name].append(evaluate(load_weights(Path(place) / "model.safetensors"), val).mean)
     report("precision", ["trained in", "validation Dice, % (5 seeds)", "mean"], [
-        [f"{name} ({'bf16' if fast_bf16(DEVICE) else 'fp32'})" if name != "fp32" else name,
+        [f"{name} ({precision(DEVICE)})" if name != "fp32" else name,
          ", ".join(f"{100 * value:.2f}" for value in values), f"{100 * np.mean(values):.2f}"]
         for name, values in ends.items()], ends=ends)
 
 
 if __name__ == "__main__":
-    parts = {"five": five, "most": most, "precision": precision}
+    parts = {"five": five, "most": most, "precision": precisions}
     if len(sys.argv) < 3 or sys.argv[1] not in parts:
         sys.exit(__doc__)
     parts[sys.argv[1]](*sys.argv[2:])

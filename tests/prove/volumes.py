@@ -14,19 +14,22 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
-from xraylib.profiles import PROFILES
 
-from xraylib import sets, train, volumes
-from xraylib.predict import autocast, best_device, folded, save_weights
+from xraylib import train
+from xraylib.predict import volumes
+from xraylib.predict.network import autocast, best_device, folded, save_weights
+from xraylib.runs.profiles import RECIPES
+from xraylib.slices import sets
+from xraylib.slices.tiff import Page, open_volume
 
 SIDE = 1000
 
 
-def make(path: Path, pages: int, slices: np.ndarray) -> None:
+def make(path: Path, pages: int, images: list[np.ndarray]) -> None:
     """A BigTIFF of this many pages of 1000 x 1000 px, uint16, from slices of 501 x 501."""
     with tifffile.TiffWriter(path, bigtiff=True) as tif:
         for index in range(pages):
-            tif.write(np.tile(slices[index % len(slices)], (2, 2))[:SIDE, :SIDE], contiguous=True)
+            tif.write(np.tile(images[index % len(images)], (2, 2))[:SIDE, :SIDE], contiguous=True)
 
 
 def start(weights: Path, volume: Path, target: Path) -> subprocess.Popen:
@@ -41,7 +44,7 @@ def finish(process: subprocess.Popen) -> float:
     return usage.ru_maxrss * 1024 / 1e9
 
 
-def throughput(model, page: volumes.Page, folder: Path, rounds: int = 7) -> tuple[float, float]:
+def throughput(model, page: Page, folder: Path, rounds: int = 7) -> tuple[float, float]:
     """Mvoxel/s of `predict_page`, from file to file, and of the bare network on the same tiles; in turn."""
     ready, windows = folded(model), []
     side = volumes.tile_side(model)
@@ -63,7 +66,7 @@ def throughput(model, page: volumes.Page, folder: Path, rounds: int = 7) -> tupl
 
 def main() -> None:
     slices = sets.built_in(500, 501, 0)
-    model = train.new_unet(PROFILES["laptop"].recipe, 0, slices[:20], best_device())
+    model = train.new_unet(RECIPES["laptop"], 0, slices[:20], best_device())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save_weights(model, folder / "model.safetensors")
@@ -77,7 +80,7 @@ def main() -> None:
                   f"Mvoxel/s with the start of Python, {peaks[name]:.2f} GB at most", flush=True)
         assert max(peaks.values()) < 1.2 and peaks["2 GB"] < peaks["0.5 GB"] + 0.05
 
-        whole, bare = throughput(model, volumes.open_volume(folder / "volume.tif")[0], folder)
+        whole, bare = throughput(model, open_volume(folder / "volume.tif")[0], folder)
         print(f"from file to file {whole:.2f} Mvoxel/s, the bare network on the same tiles {bare:.2f}: "
               f"{whole / bare:.0%}")
         assert whole > 0.85 * bare

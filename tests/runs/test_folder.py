@@ -3,16 +3,19 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import blobs
 
 from xraylib.experiments import EXPERIMENTS
 from xraylib.files import shipped
+from xraylib.predict.scores import evaluate
 from xraylib.runs import folder as runs
 from xraylib.runs.folder import RunError
 from xraylib.runs.profiles import RECIPES, configure
-from xraylib.slices import sets
+from xraylib.slices import labelled, sets
 from xraylib.slices.sets import open_source
 
 
@@ -39,6 +42,27 @@ def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
     run = runs.execute(config, open_source("tiny", str(folder)))
     assert len(run.scores["val"].numbers) == 12 and set(run.history[0]) >= {"dice_clean", "dice_noisy"}
     assert (run.scores["test_noisy"].noise_std == 3000).all()
+
+
+@pytest.mark.parametrize(("experiment", "n_val", "evaluations"), [("04_size_sweep", None, 1), ("01_baseline", 3, 2)])
+def test_no_slice_is_scored_twice_by_the_same_weights(source, monkeypatch, experiment, n_val, evaluations):
+    """Where training looked at every slice to be scored, what it saw of the best weights is the score."""
+    seen = []
+    monkeypatch.setattr(runs, "evaluate", lambda model, slices: seen.append(slices) or evaluate(model, slices))
+    config = configure(experiment, profile="tiny", steps=4, n_val=n_val)
+    config = replace(config, recipe=replace(config.recipe, evaluations=evaluations, eval_slices=0))
+    run = runs.execute(config, source)
+    assert [part.numbers.tolist() for part in seen] == [source.test.numbers.tolist()]
+    again = evaluate(run.model(), config.draw(source.slices).val)
+    assert np.array_equal(again.confusion, run.scores["val"].confusion)
+
+
+def test_a_sweep_is_scored_on_some_slices_spread_over_its_sets(folder):
+    labelled.save(blobs(300, 16, 16), folder)
+    source = open_source("tiny", str(folder))
+    run = runs.execute(configure("04_size_sweep", profile="tiny", steps=2, n_val=80), source)
+    assert len(run.scores["val"].numbers) == len(run.scores["test"].numbers) == 20
+    assert np.ptp(run.scores["test"].numbers) > 25
 
 
 def test_a_complete_run_is_not_repeated(source, monkeypatch):

@@ -17,6 +17,19 @@ def test_what_is_saved_is_loaded(folder):
     assert loaded.fingerprint() == saved.fingerprint()
 
 
+def test_some_of_them_are_evenly_spread():
+    assert labelled.evenly(10, 5) == [2, 4, 6, 8, 10] and labelled.evenly(3, 12) == [1, 2, 3]
+    slices = blobs(10, 8, 8)
+    assert slices.some(3).numbers.tolist() == [3, 7, 10]
+    assert len(slices.some(0)) == len(slices.some(99)) == 10
+
+
+def test_mean_grey_level_of_each_phase():
+    image, label = np.array([[10, 20], [30, 40]], np.uint16), np.array([[0, 0], [2, 2]], np.uint8)
+    pore, ysz, nickel = labelled.grey_levels(labelled.Slices([image], [label], np.array([1])))
+    assert (pore, nickel) == (15, 35) and np.isnan(ysz)
+
+
 def test_files_are_written_as_the_real_set_has_them(folder):
     mask = tifffile.imread(folder / "labels" / "slice_0001.tif")
     assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 128, 255}

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..experiments import EXPERIMENTS
 from ..files import home, replace, shipped, write_json
 from ..noise import noisy_copies
 from ..predict.network import best_device, load_weights, precision
 from ..predict.scores import Scores, evaluate
+from ..slices.labelled import Slices
 from ..slices.sets import BUILT_IN, Source, open_source
-from ..train import Recipe, evenly
+from ..train import Recipe
 from ..unet import UNet
 from .checkpoint import train_in
 from .profiles import Config
@@ -78,17 +80,24 @@ def execute(config: Config, source: Source, reuse: bool = False, bar: bool = Tru
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", asdict(config) | {
             "data": source.name, "fingerprint": source.fingerprint, "note": drawn.note, **circumstances()})
-        history = train_in(folder, config.recipe, drawn.train, drawn.val, config.seed, bar)
-        model = load_weights(folder / "model.safetensors")
-        scored = {"val": drawn.val, "test": source.test}
-        if config.noise_std:
-            scored["test_noisy"] = noisy_copies(source.test, config.noise_std, config.seed)
-        scores = {name: pack(evaluate(model, part)) for name, part in scored.items()}
+        history, best = train_in(folder, config.recipe, drawn.train, drawn.val, config.seed, bar)
+        scores = score(load_weights(folder / "model.safetensors"), config, drawn.val, source.test, best)
         write_history(folder / "history.csv", history)
-        write_json(folder / "result.json", scores)
+        write_json(folder / "result.json", {name: pack(part) for name, part in scores.items()})
         for rest in (folder / "last.pt", *folder.rglob("*.part*")):     # and what a killed process was writing
             rest.unlink(missing_ok=True)
     return load(folder)
+
+
+def score(model: UNet, config: Config, val: Slices, test: Slices, best: Scores) -> dict[str, Scores]:
+    """The scores of a run's best weights, by set. ``best``: what training saw of them; what it looked at is kept."""
+    few = EXPERIMENTS[config.experiment].scored
+    val, test = val.some(few), test.some(few)
+    sets = {"test": test}
+    if config.noise_std:
+        sets["test_noisy"] = noisy_copies(test, config.noise_std, config.seed)
+    seen = np.array_equal(best.numbers, val.numbers) and np.array_equal(best.noise_std, val.noise_std)
+    return {"val": best if seen else evaluate(model, val)} | {name: evaluate(model, part) for name, part in sets.items()}
 
 
 def circumstances() -> dict:
@@ -101,14 +110,17 @@ def circumstances() -> dict:
 
 
 def pack(scores: Scores) -> dict:
+    """Scores as result.json holds them."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(scores).items()}
 
 
 def unpack(content: dict) -> Scores:
+    """The opposite of `pack`."""
     return Scores(**{name: np.array(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """The history as a table, whole or not at all."""
     def write(part: Path) -> None:
         with part.open("w", newline="") as file:
             table = csv.DictWriter(file, history[0])

@@ -46,6 +46,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def one_of(*allowed: str):
+    """A check that the value is one of these."""
     def check(name: str, value: Any) -> str:
         if value not in allowed:
             raise ParameterError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.")

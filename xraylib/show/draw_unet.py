@@ -59,4 +59,5 @@ def draw_unet(model: UNet, ax: Axes, side: int = 512) -> None:
 
 
 def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, style: str = "solid") -> None:
+    """An arrow from one point to another."""
     ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "linestyle": style, "lw": 1.4})

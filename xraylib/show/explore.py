@@ -50,16 +50,19 @@ class Panel(widgets.VBox):
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:
+    """A slider over whole numbers, as wide as the panels have it."""
     return widgets.IntSlider(value, low, high, step, description=description, style={"description_width": "8em"},
                              layout={"width": "26em", "max_width": "98%"})
 
 
 def choice(description: str, options, value) -> widgets.Dropdown:
+    """A menu, as wide as the panels have it."""
     return widgets.Dropdown(options=options, value=value, description=description, layout={"width": "26em"},
                             style={"description_width": "8em"})
 
 
 def palette_choice() -> widgets.Dropdown:
+    """The menu of colours."""
     return choice("colours", [("red, green, blue", "rgb"), ("colour-blind safe", "safe")], "rgb")
 
 

@@ -56,6 +56,10 @@ class Slices:
         return Slices([self.images[i] for i in chosen], [self.labels[i] for i in chosen],
                       self.numbers[chosen], self.noise_std[chosen])
 
+    def some(self, n: int) -> "Slices":
+        """At most n of them, evenly spread, the last among them (0: all)."""
+        return self[np.array(evenly(len(self), n or len(self))) - 1]
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of every slice, px."""
@@ -71,6 +75,11 @@ class Slices:
         digest.update(str(self.numbers.shape).encode())
         digest.update(np.ascontiguousarray(self.numbers).data)
         return digest.hexdigest()
+
+
+def evenly(total: int, parts: int) -> list[int]:
+    """The ends of ``parts`` equal parts of 1..total (of ``total`` parts, if there are not so many)."""
+    return np.linspace(0, total, min(parts, total) + 1).round().astype(int)[1:].tolist()
 
 
 def join(*parts: Slices) -> Slices:

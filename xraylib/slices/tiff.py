@@ -46,6 +46,7 @@ def unreadable(path: Path, error: Exception) -> DataError:
 
 
 def cut_short(path: Path) -> DataError:
+    """The file ends before its pixels do."""
     return DataError(f"{path} is cut short (it ends before its pixels do); copy or export it again.")
 
 
