@@ -7,8 +7,6 @@
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
-# Idle OpenMP threads spin before they sleep; beside other work on the machine, a shorter spin loses less.
-export GOMP_SPINCOUNT ?= 3000
 PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin

@@ -12,7 +12,7 @@ from xraylib.slices.labelled import Slices
 from xraylib.train import Learner, Recipe, TrainingError, crops, fit, flip, grey_statistics
 from xraylib.unet import UNet
 
-RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="adamw", lr=1e-2, steps=24, epochs=0,
+RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nadam", lr=1e-2, steps=24, epochs=0,
                 evaluations=4, eval_slices=3)
 PUBLISHED = Recipe(width=4, depth=2, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-4, steps=0, epochs=2,
                    evaluations=2, eval_slices=0)

@@ -29,7 +29,7 @@ class Recipe:
     crop: int              # side of the random crops, px (0: whole slices)
     batch: int             # crops a step
     augment: bool          # random flips and transposes
-    optimiser: str         # "adamw" with a one-cycle schedule, or "rmsprop" with ReduceLROnPlateau, as published
+    optimiser: str         # "nadam" with a one-cycle schedule, or "rmsprop" with ReduceLROnPlateau, as published
     lr: float              # highest learning rate
     steps: int             # optimiser steps (0: `epochs` passes over the training set)
     epochs: int            # passes over the training set, where steps is 0
@@ -54,7 +54,7 @@ def fit(learner: "Learner", watched: Slices) -> Iterator[Scores]:
             loss.backward()                                # backward: the slope of the loss along every weight
             clip_grad_norm_(model.parameters(), 1.0)       # a bad batch must not throw the weights far away
             optimiser.step()                               # every weight moves a little downhill
-            if learner.recipe.optimiser == "adamw":
+            if learner.recipe.optimiser == "nadam":
                 schedule.step()                            # the learning rate rises, then falls (one-cycle)
             learner.losses.append(loss.detach())
         scores = evaluate(model, watched, total_loss)      # whole slices that it is not trained on
@@ -162,7 +162,7 @@ def optimiser_of(model: UNet, recipe: Recipe, steps: int):
     if recipe.optimiser == "rmsprop":
         optimiser = torch.optim.RMSprop(model.parameters(), lr=recipe.lr, weight_decay=1e-8, momentum=0.999)
         return optimiser, torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", patience=5)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr)
+    optimiser = torch.optim.NAdam(model.parameters(), lr=recipe.lr)
     whole = max(steps, 8)  # OneCycleLR divides by the length of the rise, a quarter less one step
     return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=whole, pct_start=0.25)
 

@@ -13,9 +13,9 @@ from ..slices.sets import fit_counts, split
 from ..train import Recipe
 from .parameters import check, one_of
 
-_LAPTOP = Recipe(16, 2, crop=64, batch=16, augment=True, optimiser="adamw", lr=1e-2, steps=750, epochs=0,
+_LAPTOP = Recipe(16, 2, crop=32, batch=40, augment=True, optimiser="nadam", lr=1e-2, steps=750, epochs=0,
                  evaluations=10, eval_slices=20)
-_TINY = Recipe(8, 2, crop=64, batch=8, augment=True, optimiser="adamw", lr=1e-2, steps=30, epochs=0,
+_TINY = Recipe(8, 2, crop=32, batch=32, augment=True, optimiser="nadam", lr=1e-2, steps=30, epochs=0,
                evaluations=3, eval_slices=4)
 _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-5, steps=0, epochs=200,
                 evaluations=200, eval_slices=0)
