@@ -28,7 +28,6 @@ class Experiment:
     tiny: tuple[int, int]                    # the same in the tiny profile
     poster: str                              # the poster's Dice, per cent (single runs)
     poster_sets: str                         # what it trained and validated on
-    noise: str = "none"                      # where noise is added: also a part of a run's name
     scored: int = 0                          # slices of each set that a run is scored on, evenly spread (0: all)
     sizes: tuple[int, ...] = ()              # training slices of its runs, where it is a sweep over them
     tiny_sizes: tuple[int, ...] = ()
@@ -40,6 +39,11 @@ class Experiment:
     def sizes_in(self, profile: str) -> tuple[int, ...]:
         """The training sizes of a sweep over them, else none."""
         return self.tiny_sizes if profile == "tiny" else self.sizes
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it adds noise."""
+        return "noise_std" in signature(self.draw).parameters
 
     def sets(self, slices: Slices, split: Split, **parameters) -> Sets:
         """Its training and validation set. Of the parameters it is given those that its function asks for."""
@@ -65,7 +69,7 @@ def baseline(slices: Slices, split: Split) -> Sets:
     return split(slices)
 
 
-@experiment("02_noisy_train", counts=(540, 60), tiny=(27, 9), noise="pool",
+@experiment("02_noisy_train", counts=(540, 60), tiny=(27, 9),
             poster="99.08", poster_sets="540 of originals and noisy copies; 60 likewise")
 def noisy_train(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """A fifth of the slices get a noisy copy (the poster names no share); originals and copies together are split."""
@@ -74,7 +78,7 @@ def noisy_train(slices: Slices, split: Split, noise_std: float, seed: int) -> Se
     return split(join(slices, copies))
 
 
-@experiment("03_noisy_val", counts=(440, 60), tiny=(24, 6), noise="val",
+@experiment("03_noisy_val", counts=(440, 60), tiny=(24, 6),
             poster="66.48 at best, 63.65 in the end", poster_sets="480 originals; 60 originals and 60 noisy copies")
 def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """Clean slices train; others validate twice, as they are and with noise (480 + 60 + 60 would need 540 slices)."""

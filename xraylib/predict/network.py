@@ -109,6 +109,23 @@ def load_weights(path: str | Path) -> UNet:
     return model.to(best_device()).eval()
 
 
+@torch.no_grad()
+def recollected(model: UNet, images: Sequence[np.ndarray]) -> UNet:
+    """A copy whose batch-norm statistics are those of these images; its weights stay, and no label is asked for.
+
+    ``images``: raw grey levels, N arrays uint16 (H, W) (Schneider et al. 2020, arXiv:2006.16971).
+    """
+    device, model = next(model.parameters()).device, deepcopy(model).train()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None                                # the plain mean over all images
+    for image in images:
+        with autocast(device):
+            model(with_margin(model, torch.from_numpy(image).to(device).float()[None, None]))
+    return model.eval()
+
+
 # -- prediction -------------------------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,14 @@ class Scores:
         """The headline Dice: averaged over images, then over phases."""
         return float(self.dice.mean(0).mean())
 
+    def kinds(self) -> dict[str, float]:
+        """What may be meant by "the Dice" of these images: the headline, and the same errors counted otherwise."""
+        counts = torch.from_numpy(self.confusion)
+        return {"mean over images, then phases": self.mean,
+                "all pixels in one": float(dice_score(counts.sum(0, keepdim=True)).mean()),
+                "the worst image": float(self.dice.mean(1).min()),
+                "without class 0 (pore)": float(self.dice.mean(0)[1:].mean())}
+
     def where(self, chosen: np.ndarray) -> "Scores":
         """The scores of the chosen images (boolean mask or indices); their loss is not known."""
         return Scores(self.confusion[chosen], self.numbers[chosen], self.noise_std[chosen])

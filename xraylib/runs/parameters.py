@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
+OR_NONE = " or None (the profile decides)"
+
+
 class ParameterError(ValueError):
     """A parameter is unknown, mistyped or out of range; the message says which, what was given and what is allowed."""
 
@@ -18,16 +21,19 @@ def _whole(low: int, high: int, none: bool = False):
         number = _number(name, value)
         if number != int(number) or not low <= number <= high:
             raise ParameterError(f"{name} is {value!r}; it must be a whole number from {low} to {high}"
-                                 f"{' or None (the profile decides)' if none else ''}.")
+                                 f"{OR_NONE if none else ''}.")
         return int(number)
     return check
 
 
-def _real(low: float, high: float):
-    def check(name: str, value: Any) -> float:
+def _real(low: float, high: float, none: bool = False):
+    def check(name: str, value: Any) -> float | None:
+        if none and value is None:
+            return None
         number = _number(name, value)
         if not low <= number <= high:
-            raise ParameterError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
+            raise ParameterError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}"
+                                 f"{OR_NONE if none else ''}.")
         return number
     return check
 
@@ -43,6 +49,13 @@ def _number(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise ParameterError(f"{name} is {value!r}; it must be finite.")
     return number
+
+
+def _slices(name: str, value: Any) -> float | None:
+    """A number of slices, or a part of one; None leaves it to the experiment."""
+    if value is not None and 0 < _number(name, value) < 1:
+        return _number(name, value)
+    return _whole(1, 100_000, none=True)(name, value)
 
 
 def one_of(*allowed: str):
@@ -78,12 +91,18 @@ CHECKS = {
     "data_dir": _text,
     "seed": _whole(0, 2**31 - 1),
     "n_seeds": _whole(1, 100, none=True),
-    "n_train": _whole(1, 100_000, none=True),
+    "n_train": _slices,
     "n_val": _whole(1, 100_000, none=True),
     "sizes": _sizes,
     "split": one_of("random", "block"),
     "noise_std": _real(0, 65535),
     "steps": _whole(1, 10_000_000, none=True),
+    "evaluations": _whole(1, 10_000, none=True),
+    "width": _whole(1, 512, none=True),
+    "depth": _whole(1, 6, none=True),
+    "crop": _whole(0, 100_000, none=True),
+    "batch": _whole(1, 10_000, none=True),
+    "lr": _real(1e-9, 1, none=True),
     "reuse": _flag,
 }
 

@@ -23,6 +23,7 @@ RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
 SWEEP_RECIPES = {  # of an experiment that is a sweep over many runs: as many steps for few slices as for many
     "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1), "paper": replace(_PAPER, steps=21_000, epochs=0),
 }
+OF_THE_RECIPE = ("width", "depth", "crop", "batch", "lr", "steps", "evaluations")   # what a reader may change of it
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Config:
     experiment: str
     profile: str
     seed: int              # of the split, the noise, the initial weights and the crops
-    n_train: int | None    # training slices (None: the experiment's, shrunk to fit the data)
+    n_train: float | None  # training slices, or a part of one (None: the experiment's, shrunk to fit the data)
     n_val: int | None      # validation slices (likewise)
     split: str             # "random" (as published) or "block" (contiguous, with a gap)
     noise_std: float       # standard deviation of the added noise, 16-bit grey levels
@@ -40,8 +41,7 @@ class Config:
 
     def digest(self, fingerprint: str) -> str:
         """12 hexadecimal digits that name the run of this configuration on the data of this fingerprint."""
-        content = asdict(self) | {"noisy": EXPERIMENTS[self.experiment].noise}
-        text = json.dumps([content, fingerprint], sort_keys=True)
+        text = json.dumps([asdict(self), fingerprint], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def draw(self, slices: Slices) -> "Drawn":
@@ -80,11 +80,11 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, **ch
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
     facts = EXPERIMENTS[experiment]
-    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0,
-                "steps": None}
+    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0}
     p = check(**defaults | dict(parameters or {}) | changes)
-    recipe = (SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]]
-    if p["steps"]:
-        recipe = replace(recipe, steps=p["steps"], evaluations=min(recipe.evaluations, p["steps"]))
+    recipe = replace((SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]],
+                     **{name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
+    if recipe.steps:
+        recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
     return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
-                  p["noise_std"] if facts.noise != "none" else 0.0, recipe)
+                  p["noise_std"] if facts.noisy else 0.0, recipe)

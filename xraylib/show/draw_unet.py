@@ -21,6 +21,23 @@ def feature_maps(model: UNet, side: int) -> list[tuple[int, int]]:
     return shapes
 
 
+def receptive_field(model: UNet) -> int:
+    """The side of the square of input pixels that one output pixel depends on, px: 44 at depth 2, 188 at depth 4.
+
+    Read off a network with all weights 1, and poolings that take the mean, so that no pixel is lost: by the slope of a
+    middle output pixel along every input pixel.
+    """
+    model = UNet(1, model.depth).eval()
+    for weights in model.parameters():
+        torch.nn.init.ones_(weights)
+    for down in model.down:
+        down.pool = torch.nn.AvgPool2d(2)
+    x = torch.ones(1, 1, 2**(model.depth + 4), 2**(model.depth + 4), requires_grad=True)
+    middle = x.shape[-1] // 2
+    model(x)[0, 0, middle, middle].backward()
+    return int((x.grad[0, 0] != 0).any(0).sum())
+
+
 def draw_unet(model: UNet, ax: Axes, side: int = 512) -> None:
     """The network as a U (the poster's Figure 2), read off the module: widths stand for channels, heights for sides."""
     maps, depth = feature_maps(model, side), model.depth
@@ -30,12 +47,14 @@ def draw_unet(model: UNet, ax: Axes, side: int = 512) -> None:
         boxes.append((1.5 * index, -1.35 * min(index, 2 * depth - index), width, height))
     for (x, y, width, height), (channels, size) in zip(boxes, maps, strict=True):
         ax.add_patch(Rectangle((x - width / 2, y), width, height, facecolor="#bcd7ee", edgecolor="#1b4b73", zorder=3))
-        ax.text(x, y + height + 0.05, channels, ha="center", va="bottom", fontsize=10)
-        ax.text(x, y - 0.06, f"{size}²", ha="center", va="top", fontsize=8, color="0.35")
+        first = (x, y) == boxes[0][:2]
+        ax.text(x, y + height + 0.05, f"{channels} channels" if first else channels, ha="center", va="bottom")
+        ax.text(x, y - 0.06, f"{size} x {size} px" if first else f"{size}²", ha="center", va="top", fontsize=8,
+                color="0.35")
     ends = [("image", -1.5, 1), (f"{model.n_classes} phases", 1.5 * len(maps), model.n_classes)]
     for name, x, channels in ends:
         ax.add_patch(Rectangle((x - 0.05, 0), 0.1, boxes[0][3], facecolor="0.85", edgecolor="0.3"))
-        ax.text(x, boxes[0][3] + 0.05, channels, ha="center", va="bottom", fontsize=10)
+        ax.text(x, boxes[0][3] + 0.05, channels, ha="center", va="bottom")
         ax.text(x, -0.06, name, ha="center", va="top", fontsize=9)
     kinds = {"2 x [3x3 conv, batch norm, ReLU]": "#0072B2", "2x2 max-pooling, then the same": "#D55E00",
              "2x2 transposed conv, concatenation, then the same": "#009E73", "skip connection": "0.6",

@@ -63,7 +63,7 @@ def choice(description: str, options, value) -> widgets.Dropdown:
 
 def palette_choice() -> widgets.Dropdown:
     """The menu of colours."""
-    return choice("colours", [("red, green, blue", "rgb"), ("colour-blind safe", "safe")], "rgb")
+    return choice("colours", [("colour-blind safe", "safe"), ("red, green, blue (the poster's)", "rgb")], "safe")
 
 
 def panel(controls: Mapping[str, widgets.Widget], draw: Callable[..., tuple[np.ndarray, str]], width: str,

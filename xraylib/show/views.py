@@ -17,7 +17,7 @@ from ..predict.network import logits_of
 from ..predict.scores import near_interface
 from ..slices.labelled import PALETTES, PHASES, Slices
 from ..unet import UNet
-from . import plots
+from . import curves, plots
 
 PICTURES = ("misclassified", "image", "true mask", "prediction", "overlay", "confidence")
 KEPT = 64              # predictions in memory: 64 of 501 x 501 are 80 MB
@@ -55,12 +55,12 @@ def grey_picture(image: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, -1)
 
 
-def picture(kind: str, image: np.ndarray, truth: np.ndarray, guess: Guess, palette: str = "rgb") -> np.ndarray:
+def picture(kind: str, image: np.ndarray, truth: np.ndarray, guess: Guess, palette: str = "safe") -> np.ndarray:
     """One of `PICTURES` as RGB uint8 (H, W, 3). Wrong pixels have the colour of their true phase."""
     if kind == "image":
         return grey_picture(image)
     if kind in ("true mask", "prediction"):
-        return plots.mask_image(truth if kind == "true mask" else guess.labels)
+        return plots.mask_image(truth if kind == "true mask" else guess.labels, palette)
     if kind == "misclassified":
         return plots.error_image(truth, guess.labels, palette)
     if kind == "overlay":
@@ -95,12 +95,12 @@ def table(rows: list[list[str]], heading: str) -> str:
     return f'<b>{heading}</b><table style="margin:.1em 0 .6em; line-height:1.35">{lines}</table>'
 
 
-def legend(palette: str = "rgb") -> str:
+def legend(palette: str = "safe") -> str:
     """What the colours mean, in HTML; the same in every panel."""
     boxes = "".join(f'<span style="display:inline-block; width:.8em; height:.8em; background:rgb({r},{g},{b})"></span> '
-                    f"true {phase}, missed &emsp;"
+                    f"{phase} &emsp;"
                     for phase, (r, g, b) in zip(PHASES, PALETTES[palette], strict=True))
-    return f"{boxes}<br>masks: pore dark, YSZ grey, nickel bright &emsp; confidence: dark unsure, yellow sure"
+    return f"{boxes}<br>A wrong pixel has the colour of its true phase. Confidence: dark unsure, yellow sure."
 
 
 def counts_of(truth: np.ndarray, labels: np.ndarray) -> torch.Tensor:
@@ -132,12 +132,14 @@ def numbers(truth: np.ndarray, labels: np.ndarray) -> str:
 def curve_picture(history: list[dict[str, float]], step: int) -> np.ndarray:
     """The learning curve with a marker at a step, RGB uint8 (500, 420, 3)."""
     canvas = FigureCanvasAgg(Figure(figsize=(4.2, 5), dpi=100, layout="constrained"))
-    ax = canvas.figure.subplots()
     if "dice_noisy" in history[0]:
-        plots.clean_and_noisy_curve(history, ax)
+        axes = canvas.figure.subplots(2, 1, height_ratios=[1, 1.6])
+        curves.clean_and_noisy_curve(history, *axes)
     else:
-        plots.learning_curve(history, ax)
+        axes = [canvas.figure.subplots()]
+        curves.learning_curve(history, *axes)
     here = next(row for row in history if row["step"] == step)
-    ax.axvline(here["images"], color="black", lw=6, alpha=0.2)
+    for ax in axes:
+        ax.axvline(here["images"], color="black", lw=6, alpha=0.2)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

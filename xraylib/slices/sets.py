@@ -1,6 +1,7 @@
 """Data sets, and the drawing of training and validation sets from them."""
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ SIZES = {                    # built-in slices by profile: how many, how many mo
     "tiny": (48, 8, 128), "laptop": (500, 50, 501), "paper": (500, 50, 501),
 }
 SEED, TEST_SEED = 0, 1       # of the volumes that the built-in slices and their test block are cut from
-SPLIT, COPIES = 0, 1         # what is drawn at random, as a second word of the seed: so that no two draws are alike
+SPLIT, COPIES, WINDOW = 0, 1, 2   # what is drawn at random, as a second word of the seed: so that no two are alike
 
 
 def built_in(n: int, size: int, seed: int) -> Slices:
@@ -30,7 +31,7 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
-            numbers = np.arange(1, n + 1)
+            numbers = np.arange(1, n + 1) + 1000 * seed          # no two slices of a data set have the same number
             for sample in synthetic.chunks(n, size, seed):
                 here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
                 labelled.save(Slices(sample.images, sample.labels, here), part)
@@ -73,24 +74,38 @@ def gap_of(n: int) -> int:
     return max(1, n // 25)
 
 
-def fit_counts(n: int, asked: tuple[int, int], n_train: int | None, n_val: int | None) -> tuple[int, int]:
+def fit_counts(n: int, asked: tuple[int, int], n_train: float | None, n_val: int | None) -> tuple[float, int]:
     """How many of n slices train and validate: what the reader gave, else what is asked, in proportion to fit."""
     train, val = n_train or asked[0], n_val or asked[1]
     if train + val > n and n_val is None:
-        val = max(1, n - n_train if n_train else round(n * val / (train + val)))
+        val = max(1, n - ceil(n_train) if n_train else round(n * val / (train + val)))
     if train + val > n and n_train is None:
         train = n - val
     return train, val
 
 
-def split(slices: Slices, n_train: int, n_val: int, kind: str, seed: int) -> tuple[Slices, Slices]:
+def window(slices: Slices, share: float, seed: int) -> Slices:
+    """The same window of every slice, this share of its area, placed by ``seed``; a smaller one lies in a larger."""
+    rows, columns = (max(1, round(side * share**0.5)) for side in slices.shape)
+    down, right = np.random.default_rng([seed, WINDOW]).random(2)
+    top, left = int(down * (slices.shape[0] - rows)), int(right * (slices.shape[1] - columns))
+    cut = slice(top, top + rows), slice(left, left + columns)
+    return Slices([image[cut] for image in slices.images], [label[cut] for label in slices.labels], slices.numbers,
+                  slices.noise_std)
+
+
+def split(slices: Slices, n_train: float, n_val: int, kind: str, seed: int) -> tuple[Slices, Slices]:
     """A training and a validation set from these slices, disjoint.
 
     "random": drawn by ``seed``; validation comes first from the permutation, so that for one seed and n_val the
     validation set is the same at every n_train and the training sets are nested. "block": in the order of the volume,
     a copy beside its original, the last n_val slices validate and the n_train before a gap of N/25 train; the training
-    block shrinks where the gap needs its slices. Raises `DataError` where there are too few.
+    block shrinks where the gap needs its slices. ``n_train`` below 1 trains on a `window` of one slice. Raises
+    `DataError` where there are too few.
     """
+    if 0 < n_train < 1:
+        train, val = split(slices, 1, n_val, kind, seed)
+        return window(train, n_train, seed), val
     n = len(slices)
     if n_train + n_val > n or n_train < 1:
         raise DataError(f"n_train + n_val is {n_train} + {n_val} = {n_train + n_val}, but there are {n} slices to "

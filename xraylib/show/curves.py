@@ -1,0 +1,87 @@
+"""Figures of scores: over training, over phases, over the size of the training set, against each other."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..predict.scores import Scores
+from ..slices.labelled import PHASES
+from .plots import INK, LINES, OTHER_INK, PALE_INK
+
+History = Sequence[Mapping[str, float]]
+
+
+def over_training(ax: Axes, ylabel: str) -> None:
+    """What every curve over training has."""
+    ax.set(xlabel="crops seen", ylabel=ylabel)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+
+
+def loss_curve(history: History, ax: Axes) -> None:
+    """Training and validation loss against crops seen."""
+    seen = [row["images"] for row in history]
+    ax.plot(seen, [row["train_loss"] for row in history], "o-", ms=4, color=PALE_INK, label="training")
+    ax.plot(seen, [row["val_loss"] for row in history], "o-", ms=4, color=INK, label="validation")
+    over_training(ax, "cross-entropy + Dice loss")
+
+
+def learning_curve(history: History, ax: Axes) -> None:
+    """Validation Dice against crops seen, overall and by phase."""
+    seen = [row["images"] for row in history]
+    for phase, name in enumerate(PHASES):
+        ax.plot(seen, [100 * row[f"dice_{name}"] for row in history], color=LINES[phase], lw=1, label=name)
+    ax.plot(seen, [100 * row["dice"] for row in history], "o-", color=INK, ms=4, label="mean")
+    over_training(ax, "validation Dice, %")
+
+
+def clean_and_noisy_curve(history: History, upper: Axes, lower: Axes) -> None:
+    """Validation Dice against crops seen: of the clean images above; of their noisy copies, and of all, below.
+
+    Two axes, because the clean half moves by tenths where the noisy one moves by tens. Without noise all are the same.
+    """
+    seen = [row["images"] for row in history]
+    for ax, name, column, style, colour in ((upper, "clean half", "dice_clean", "o-", INK),
+                                            (lower, "all (the poster's curve)", "dice", "s-", PALE_INK),
+                                            (lower, "noisy half", "dice_noisy", "v-", OTHER_INK)):
+        ax.plot(seen, [100 * row.get(column, row["dice"]) for row in history], style, ms=5, color=colour, label=name)
+    for ax in (upper, lower):
+        over_training(ax, "validation Dice, %")
+    upper.set(xlabel="", xticklabels=[])
+
+
+def dice_by_phase(scores: Scores, ax: Axes) -> None:
+    """Dice of every image, phase by phase, with the mean as a bar."""
+    dice, spread = 100 * scores.dice, np.linspace(-0.25, 0.25, len(scores.dice))
+    for phase in range(len(PHASES)):
+        ax.plot(phase + spread, dice[:, phase], ".", color=LINES[phase], alpha=0.6)
+        ax.hlines(dice[:, phase].mean(), phase - 0.35, phase + 0.35, color="black", lw=2)
+        ax.annotate(f"{dice[:, phase].mean():.2f}", (phase + 0.37, dice[:, phase].mean()), va="center")
+    ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, xlim=(-0.5, len(PHASES) - 0.3), ylabel="Dice of an image, %")
+    ax.grid(axis="y", alpha=0.3)
+
+
+def confusion_matrix(counts: np.ndarray, ax: Axes, title: str = "") -> None:
+    """What the pixels of each true phase are taken for, in per cent of it. ``counts``: (3, 3), [true, predicted]."""
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    ax.imshow(share, cmap="Greys", vmin=0, vmax=115)
+    for true in range(len(PHASES)):
+        for guess in range(len(PHASES)):
+            ax.text(guess, true, f"{share[true, guess]:.1f} %", ha="center", va="center",
+                    color="white" if share[true, guess] > 60 else "black")
+    ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, yticks=range(len(PHASES)), yticklabels=PHASES,
+           xlabel="taken for", ylabel="true phase (a row adds up to 100 %)", title=title)
+
+
+def dice_against_size(sizes: Sequence[float], dice: np.ndarray, ax: Axes, name: str, style: str = "o-",
+                      colour: str = INK) -> None:
+    """Dice against the number of training slices, on a logarithmic axis.
+
+    ``dice``: (runs, sizes), 0..1; the line is the mean over the runs, the bars their standard deviation.
+    """
+    spread = 100 * dice.std(0, ddof=1) if len(dice) > 1 else None
+    ax.errorbar(sizes, 100 * dice.mean(0), spread, fmt=style, color=colour, capsize=3, ms=5, label=name)
+    ax.set(xscale="log", xlabel="labelled slices in the training set", ylabel="Dice, %")
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)

@@ -1,0 +1,82 @@
+"""What goes on inside a network: its first features, and how sure it is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from ..noise import add_noise
+from ..predict.network import logits_of, with_margin
+from ..slices.labelled import PHASES, Slices
+from ..unet import UNet
+from .plots import INK, LINES, OTHER_INK
+
+
+@torch.no_grad()
+def first_features(model: UNet, image: np.ndarray) -> np.ndarray:
+    """The channels of the first convolution as its batch norm hands them on, (C, H, W).
+
+    In units of the deviation that it collected in training: there, each channel has mean 0 and deviation 1. ``image``:
+    raw grey levels, uint16 (H, W).
+    """
+    caught: list[torch.Tensor] = []
+    conv, norm = model.stem.layers[:2]
+    hook = conv.register_forward_hook(lambda _layer, _x, y: caught.append(y.float()))
+    model(with_margin(model, torch.from_numpy(image).float()[None, None].to(conv.weight.device)))
+    hook.remove()
+    features = caught[0][0, :, :image.shape[0], :image.shape[1]]       # without what was added below and right
+    deviation = (norm.running_var + norm.eps).sqrt()
+    return ((features - norm.running_mean[:, None, None]) / deviation[:, None, None]).cpu().numpy()
+
+
+def feature_spread(model: UNet, image: np.ndarray) -> np.ndarray:
+    """The deviation of each channel of `first_features`, (C,): 1 on images like those of the training set."""
+    return first_features(model, image).std((1, 2))
+
+
+def feature_histograms(features: Sequence[np.ndarray], labels: np.ndarray, names: Sequence[str],
+                       axes: Sequence[Axes]) -> None:
+    """One channel of `first_features`, (H, W), by true phase; an axis each for e.g. the clean and the noisy slice."""
+    bins = np.linspace(*np.percentile(np.stack(features), [0.1, 99.9]), 120)
+    for feature, name, ax in zip(features, names, axes, strict=True):
+        for phase, title in enumerate(PHASES):
+            counts = np.histogram(feature[labels == phase], bins)[0]
+            ax.stairs(counts / labels.size, bins, fill=True, alpha=0.55, color=LINES[phase], label=title)
+        ax.set(xlabel="value, in deviations of the training set", yticks=[], title=name)
+    axes[0].set_ylabel("share of pixels")
+    axes[0].legend(frameon=False)
+
+
+def probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float], phase: int, seed: int = 0) -> np.ndarray:
+    """What the network makes of the pixels of one phase as noise grows: the mean of its softmax over them.
+
+    Returns (noise levels, 3), 0..1: the probabilities of the three phases.
+    """
+    rows = []
+    for std in noise_stds:
+        images = [add_noise(image, std, seed, int(number))
+                  for image, number in zip(slices.images, slices.numbers, strict=True)]
+        inside = torch.from_numpy(np.stack(slices.labels) == phase)
+        p = torch.cat([logits.float().softmax(1).cpu() for _, logits in logits_of(model, images)])   # N x 3 x H x W
+        rows.append(p.transpose(0, 1)[:, inside].mean(1).numpy())
+    return np.stack(rows)
+
+
+def probability_curves(noise_stds: Sequence[float], rows: np.ndarray, ax: Axes) -> None:
+    """`probabilities` against the noise."""
+    for phase, name in enumerate(PHASES):
+        ax.plot(noise_stds, 100 * rows[:, phase], "o-", ms=4, color=LINES[phase], label=name)
+    ax.set(xlabel="added noise, grey levels", ylabel="mean probability, %", ylim=(-2, 102))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+
+
+def spread_bars(clean: np.ndarray, noisy: np.ndarray, ax: Axes) -> None:
+    """`feature_spread` of every channel, on a clean slice and on its noisy copy."""
+    place = np.arange(len(clean))
+    ax.bar(place - 0.2, clean, 0.4, color=INK, label="clean slice")
+    ax.bar(place + 0.2, noisy, 0.4, color=OTHER_INK, label="its noisy copy")
+    ax.axhline(1, color="0.5", lw=1, ls="--")
+    ax.set(xlabel="channel of the first convolution", ylabel="deviation (training: 1)", xticks=place)
+    ax.legend(frameon=False)
