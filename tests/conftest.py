@@ -1,5 +1,7 @@
 """What several test files share: a small labelled data set, and a home of its own for each test."""
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -30,3 +32,13 @@ def folder(tmp_path):
     """A labelled data set of 40 slices of 48 x 40 on disk."""
     save(blobs(40, 48, 40), tmp_path / "set")
     return tmp_path / "set"
+
+
+@pytest.fixture
+def ax():
+    """An axis to draw on, whose figure must draw."""
+    matplotlib.use("Agg")
+    fig, ax = plt.subplots()
+    yield ax
+    fig.canvas.draw()
+    plt.close(fig)

@@ -18,9 +18,10 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     p: softmax of the logits, r: the one-hot target; sums run over all pixels of the batch, per class, in float32.
 
-    ``logits``: float (B, C, H, W), any value. ``target``: int64 (B, H, W), 0..C-1. Returns a scalar, -0.5..1:
-    0 for a perfect prediction of a class that is present, -0.5 for one that is absent (a property of the formula:
-    its first term is then eps/eps = 1 instead of 1/2; it shifts the value and leaves the gradient alone).
+    ``logits``: float (B, C, H, W), any value. ``target``: int64 (B, H, W), 0..C-1. Returns a scalar, -0.5..1: 0 for a
+    perfect prediction of a class that is present. Of a class that is absent the first term has nothing to count and is
+    about 0, so that the best it can have is about 0.5; only where sum(p) falls far below eps, to all of a class's
+    pixels, does that term become eps/eps and the value -0.5, with a steep gradient on the way.
     """
     p = logits.float().softmax(1).transpose(0, 1).flatten(1)                             # C x BHW
     r = F.one_hot(target, logits.shape[1]).flatten(0, -2).T.float()                      # C x BHW

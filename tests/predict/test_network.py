@@ -9,7 +9,16 @@ import torch
 from conftest import blobs
 
 from xraylib.predict import network
-from xraylib.predict.network import WeightsError, autocast, folded, load_weights, logits_of, predict, save_weights
+from xraylib.predict.network import (
+    WeightsError,
+    autocast,
+    folded,
+    load_weights,
+    logits_of,
+    predict,
+    recollected,
+    save_weights,
+)
 from xraylib.unet import UNet
 
 
@@ -68,6 +77,19 @@ def test_without_padding_the_margin_is_the_mirrored_slice():
     by_hand = torch.from_numpy(np.pad(image, model.margin, mode="reflect").astype(np.float32))[None, None]
     with torch.inference_mode(), autocast(torch.device("cpu")):
         assert torch.equal(logits, folded(model)(by_hand))
+
+
+def test_recollected_statistics_are_those_of_the_images_and_the_weights_stay():
+    model, slices = a_network().eval(), blobs(6, 40, 44)
+    again = recollected(model, slices.images)
+    assert not again.training and all(torch.equal(one, two) for one, two in
+                                      zip(model.parameters(), again.parameters(), strict=True))
+    x = torch.from_numpy(np.stack(slices.images).astype(np.float32))[:, None]
+    with torch.no_grad():
+        first = again.stem.layers[0]((x - again.grey[0]) / again.grey[1])
+    assert torch.allclose(again.stem.layers[1].running_mean, first.mean((0, 2, 3)), atol=0.05)
+    before = model.stem.layers[1].running_mean
+    assert not torch.allclose(before, again.stem.layers[1].running_mean, atol=0.05)
 
 
 def test_autocast_runs_on_this_machine():

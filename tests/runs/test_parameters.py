@@ -12,7 +12,12 @@ from xraylib.runs.profiles import configure
     ("seed", 1.5, "seed is 1.5; it must be a whole number"),
     ("seed", None, "seed is None, not a number"),
     ("n_train", 0, "n_train is 0; it must be a whole number from 1 to 100000 or None"),
+    ("n_train", 1.5, "n_train is 1.5; it must be a whole number from 1"),
+    ("n_train", -0.5, "n_train is -0.5; it must be a whole number from 1"),
     ("n_val", True, "n_val is True, not a number"),
+    ("n_val", 0.5, "n_val is 0.5; it must be a whole number"),
+    ("lr", 2, "lr is 2; it must be a number from 1e-09 to 1 or None"),
+    ("depth", 7, "depth is 7; it must be a whole number from 1 to 6"),
     ("n_seeds", "many", "n_seeds is 'many', not a number"),
     ("sizes", 5, "sizes is 5; it must be a list"),
     ("sizes", [5, 0], r"sizes\[1\] is 0; it must be"),
@@ -21,7 +26,7 @@ from xraylib.runs.profiles import configure
     ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
     ("steps", 0, "steps is 0; it must be"),
     ("reuse", 1, "reuse is 1; it must be True or False"),
-    ("lr", 1e-3, "unknown parameter 'lr'; the known ones are profile, data_dir"),
+    ("colour", 1, "unknown parameter 'colour'; the known ones are profile, data_dir"),
 ])
 def test_wrong_values_are_named_with_what_is_allowed(name, value, message):
     with pytest.raises(ParameterError, match=message):
@@ -68,6 +73,14 @@ def test_configurations_take_what_they_need_and_refuse_what_is_wrong():
     for wrong in ({"experiment": "05"}, {"experiment": "01_baseline", "profile": "huge"}):
         with pytest.raises(ParameterError, match="must be one of"):
             configure(**wrong)
+
+
+def test_a_reader_can_change_the_recipe_and_train_on_a_part_of_a_slice():
+    config = configure("01_baseline", profile="laptop", n_train="0.25", width=8, depth=3, crop=16, batch=4, lr=1e-3,
+                       evaluations=5)
+    recipe = config.recipe
+    assert (config.n_train, recipe.width, recipe.depth, recipe.crop, recipe.batch, recipe.lr, recipe.evaluations) == (
+        0.25, 8, 3, 16, 4, 1e-3, 5)
 
 
 def test_runs_are_told_apart_by_their_parameters_and_data_and_not_by_noise_that_is_not_there():

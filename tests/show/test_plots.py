@@ -1,24 +1,15 @@
+"""Figures of slices: what they show, and how they are shown and kept."""
+
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import blobs
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-from xraylib.predict.scores import Scores  # noqa: E402
-from xraylib.show import plots  # noqa: E402
-from xraylib.show.draw_unet import draw_unet, feature_maps  # noqa: E402
-from xraylib.slices.labelled import PALETTES  # noqa: E402
-from xraylib.unet import UNet  # noqa: E402
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()
-    plt.close(fig)
+from xraylib.show import plots
+from xraylib.show.draw_unet import draw_unet, feature_maps, receptive_field
+from xraylib.slices.labelled import PALETTES, Slices
+from xraylib.unet import UNet
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -29,10 +20,18 @@ def test_wrong_pixels_have_the_colour_of_their_true_phase_and_right_ones_are_gre
     assert np.array_equal(picture[0, :3], PALETTES[palette])
     right = picture[0, 3:]
     assert (right[:, 0] == right[:, 1]).all() and (right[:, 1] == right[:, 2]).all() and len(np.unique(right)) == 3
+    assert np.array_equal(plots.mask_image(truth, palette)[0, :3], PALETTES[palette])
 
 
 def test_the_posters_palette_is_red_green_blue():
     assert PALETTES["rgb"].argmax(1).tolist() == [0, 1, 2]
+
+
+def test_what_is_no_phase_has_no_phases_colour():
+    phases = [tuple(colour / 255) for colour in PALETTES["safe"]]
+    for ink in (plots.INK, plots.OTHER_INK, plots.PALE_INK):
+        colour = np.array(matplotlib.colors.to_rgb(ink))
+        assert min(np.abs(colour - phase).max() for phase in phases) > 0.2
 
 
 def test_the_drawing_reads_the_network(ax):
@@ -42,41 +41,39 @@ def test_the_drawing_reads_the_network(ax):
     assert feature_maps(UNet(64, 4, padding="valid"), 388)[0] == (64, 568)      # Figure 1 of the paper
     draw_unet(UNet(4, 2), ax)
     texts = [text.get_text() for text in ax.texts]
-    assert texts.count("8") == 2 and "128²" in texts
+    assert texts.count("8") == 2 and "4 channels" in texts and "512 x 512 px" in texts and "128²" in texts
+
+
+def test_the_receptive_field_is_that_of_the_layers():
+    """Depth 1 by hand: two convolutions, a pooling, two at half the size, and back: 5, 6, 14, and 2 + 2 px more."""
+    assert [receptive_field(UNet(2, depth)) for depth in (1, 2, 4)] == [18, 44, 188]
 
 
 def test_histogram_shares_add_up_to_one(ax):
-    slices = blobs(5, 40, 40)
-    plots.histogram(slices, ax)
+    plots.histogram(blobs(5, 40, 40), ax)
     assert sum(patch.get_data().values.sum() for patch in ax.patches) == pytest.approx(1, abs=0.01)
 
 
-def test_dice_by_phase_shows_every_image_and_its_means(ax):
-    counts = np.array([np.diag([10, 10, 10]), np.diag([10, 10, 0])])
-    counts[1, 2, 0] = 10
-    plots.dice_by_phase(Scores(counts, np.arange(2), np.zeros(2)), ax)
-    assert [len(line.get_xdata()) for line in ax.lines] == [2, 2, 2]
-    assert [text.get_text() for text in ax.texts] == ["83.33", "100.00", "50.00"]
+def test_a_profile_from_pore_to_nickel(ax):
+    label = np.zeros((3, 40), np.uint8)
+    label[:, :5], label[1, 20:] = 1, 2
+    image = np.where(label == 2, 41500, np.where(label == 1, 35200, 21500)).astype(np.uint16)
+    plots.edge_profile(Slices([image], [label], np.array([1])), ax)
+    assert ax.lines[0].get_ydata().tolist() == [21500] * 8 + [41500] * 8
 
 
-def test_curves_show_every_evaluation(ax):
-    history = [{"images": 8 * i, "dice": 0.5 + i / 10, "dice_pore": 0.5, "dice_YSZ": 0.5, "dice_nickel": 0.5,
-                "train_loss": 1.0, "val_loss": 1.0} for i in range(1, 4)]
-    plots.learning_curve(history, ax)
-    plots.loss_curve(history, ax)
-    assert all(len(line.get_xdata()) == 3 for line in ax.lines)
+def test_slices_without_such_an_edge_are_no_reason_to_stop(ax):
+    image = np.array([[20000, 35000], [20000, 41000]], np.uint16).repeat(10, 1)
+    plots.edge_profile(Slices([image], [(image > 30000).astype(np.uint8)], np.array([1])), ax)
 
 
-def test_errors_are_a_row_a_slice_and_say_how_many_pixels_are_wrong(tmp_path, home):
-    slices = blobs(2, 40, 40)
-    predicted = np.stack(slices.labels)
-    predicted[1, :4] = (predicted[1, :4] + 1) % 3
-    fig = plots.errors(slices, predicted, ["one", "two"])
-    titles = [ax.get_title() for ax in fig.axes]
-    assert titles[2] == "misclassified: 0.00 %" and titles[5] == "misclassified: 10.00 %"
-    plots.keep(fig, tmp_path / "published/01_baseline/0123", "errors")
+def test_a_figure_is_shown_once_with_a_text_and_kept(tmp_path, home, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "display", lambda figure, metadata: shown.append(metadata))
+    fig, _ = plt.subplots()
+    plots.keep(fig, tmp_path / "published/01_baseline/0123", "errors", "an empty figure")
+    assert shown == [{"image/png": {"alt": "an empty figure"}}] and not plt.fignum_exists(fig.number)
     assert (home / "runs/01_baseline/0123/figures/errors.png").stat().st_size > 1000
-    plt.close(fig)
 
 
 def test_a_slice_is_shown_with_a_bar_of_a_micrometre(ax):

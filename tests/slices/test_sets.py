@@ -45,6 +45,23 @@ def test_more_than_there_is_is_refused():
         split(20, 1, 19, "block", seed=0)
 
 
+def test_a_part_of_a_slice_is_one_piece_and_lies_inside_a_larger_one():
+    slices = blobs(10, 40, 60)
+    parts = {share: sets.split(slices, share, 3, "random", seed=2) for share in (1 / 16, 1 / 4, 1)}
+    assert {tuple(val.numbers) for _, val in parts.values()} == {tuple(parts[1][1].numbers)}
+    small, large, whole = (train for train, _ in parts.values())
+    assert (small.shape, large.shape, whole.shape) == ((10, 15), (20, 30), (40, 60))
+    assert len(small) == 1 and small.numbers == large.numbers == whole.numbers
+    assert np.shares_memory(small.images[0], large.images[0])
+
+    def offset(part):
+        return np.argwhere(np.lib.stride_tricks.sliding_window_view(whole.images[0], part.shape).reshape(
+            41 - part.shape[0], 61 - part.shape[1], -1)[..., 0] == part.images[0][0, 0])
+
+    inside = offset(small)[:, None] - offset(large)[None]
+    assert ((inside >= 0) & (inside <= [10, 15])).all(-1).any()
+
+
 @pytest.mark.parametrize(("n", "asked", "given", "fits"), [
     (500, (400, 100), (None, None), (400, 100)),
     (60, (400, 100), (None, None), (48, 12)),          # in proportion
@@ -52,6 +69,7 @@ def test_more_than_there_is_is_refused():
     (60, (400, 100), (None, 50), (10, 50)),
     (60, (400, 100), (50, 20), (50, 20)),              # also where it does not fit: `split` says so
     (3, (400, 100), (None, None), (2, 1)),
+    (60, (400, 100), (0.25, None), (0.25, 59)),        # a part of a slice takes the place of one
     (60, (400, 100), (70, None), (70, 1)),
     (60, (400, 100), (None, 60), (0, 60)),
 ])

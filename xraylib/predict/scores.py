@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 from torch import Tensor
 
 from ..dice import absent, confusion, dice_score
-from ..slices.labelled import Slices
+from ..slices.labelled import PHASES, Slices
 from ..unet import UNet
 from .network import logits_of
 
@@ -55,6 +55,12 @@ class Scores:
         return Scores(self.confusion[chosen], self.numbers[chosen], self.noise_std[chosen])
 
 
+def score(predicted: Sequence[np.ndarray], slices: Slices) -> Scores:
+    """The scores of a prediction that no network made. ``predicted``: class indices, N of (H, W)."""
+    guess, truth = (torch.from_numpy(np.stack(arrays)) for arrays in (predicted, slices.labels))
+    return Scores(confusion(guess, truth).numpy(), slices.numbers, slices.noise_std)
+
+
 @torch.inference_mode()
 def evaluate(model: UNet, slices: Slices, loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Scores:
     """Predict every slice, whole, and score the argmax against the labels; with the mean ``loss``, if one is given."""
@@ -75,6 +81,23 @@ def interface_distance(truth: np.ndarray) -> np.ndarray:
     """
     inside = maximum_filter(truth, 3) == minimum_filter(truth, 3)
     return (distance_transform_edt(inside) if not inside.all() else np.full(truth.shape, np.inf)) + 1
+
+
+def interface_share(slices: Slices) -> np.ndarray:
+    """Of the pixels of each phase, the share that touches another one, (3,), 0..1; nan for a phase that is nowhere."""
+    counts = np.zeros((2, len(PHASES)))
+    for label in slices.labels:
+        touching = label[interface_distance(label) == 1]
+        counts += [np.bincount(pixels, minlength=len(PHASES)) for pixels in (touching, label.ravel())]
+    return np.divide(*counts, out=np.full(len(PHASES), np.nan), where=counts[1] > 0)
+
+
+def worst_confusion(counts: np.ndarray) -> str:
+    """The most frequent confusion of (3, 3) counts [true, predicted], for people: 'nickel taken for YSZ (30 % ...'."""
+    wrong = counts * (1 - np.eye(len(PHASES), dtype=int))
+    true, guess = np.unravel_index(wrong.argmax(), wrong.shape)
+    share = wrong[true, guess] / max(wrong.sum(), 1)
+    return f"{PHASES[true]} taken for {PHASES[guess]} ({share:.0%} of the wrong pixels)"
 
 
 def near_interface(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray],

@@ -20,11 +20,11 @@ from ..noise import noisy_copies
 from ..predict.network import best_device, load_weights, precision
 from ..predict.scores import Scores, evaluate
 from ..slices.labelled import Slices
-from ..slices.sets import BUILT_IN, Source, open_source
+from ..slices.sets import BUILT_IN, Source, built_in_fingerprint, open_source
 from ..train import Recipe
 from ..unet import UNet
 from .checkpoint import train_in
-from .profiles import Config
+from .profiles import Config, configure
 
 
 class RunError(RuntimeError):
@@ -87,6 +87,16 @@ def execute(config: Config, source: Source, reuse: bool = False, bar: bool = Tru
         for rest in (folder / "last.pt", *folder.rglob("*.part*")):     # and what a killed process was writing
             rest.unlink(missing_ok=True)
     return load(folder)
+
+
+def published(experiment: str, n_seeds: int = 3, **parameters) -> list[Run]:
+    """Runs that came with the library, seeds 0 to n_seeds - 1: on built-in slices, laptop profile unless it is said.
+
+    Raises `RunError` where there are none.
+    """
+    configs = [configure(experiment, {"profile": "laptop"} | parameters, seed=seed) for seed in range(n_seeds)]
+    fingerprint = built_in_fingerprint(configs[0].profile)
+    return [load(folder_of(config, fingerprint, shipped() / "published")) for config in configs]
 
 
 def score(model: UNet, config: Config, val: Slices, test: Slices, best: Scores) -> dict[str, Scores]:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..predict.scores import Scores
+from ..runs.limits import fit_error, power_law
 from ..slices.labelled import PHASES
 from .plots import INK, LINES, OTHER_INK, PALE_INK
 
@@ -51,6 +52,21 @@ def clean_and_noisy_curve(history: History, upper: Axes, lower: Axes) -> None:
     upper.set(xlabel="", xticklabels=[])
 
 
+def noise_and_rate(history: History, upper: Axes, lower: Axes) -> None:
+    """Noisy half and all against steps, above; clean half below; shaded where the learning rate is still the first."""
+    steps = [row["step"] for row in history]
+    for ax, name, column, style, colour in ((upper, "all (the poster's curve)", "dice", "s-", PALE_INK),
+                                            (upper, "noisy half", "dice_noisy", "v-", OTHER_INK),
+                                            (lower, "clean half", "dice_clean", "o-", INK)):
+        ax.plot(steps, [100 * row[column] for row in history], style, ms=4, color=colour, label=name)
+    first = [row["step"] for row in history if row["lr"] == history[0]["lr"]]
+    for ax in (upper, lower):
+        ax.axvspan(0, first[-1], color=PALE_INK, alpha=0.2, lw=0)
+        over_training(ax, "Dice, %")
+    upper.set(xlabel="")
+    lower.set(xlabel="step (shaded: first learning rate)")
+
+
 def dice_by_phase(scores: Scores, ax: Axes) -> None:
     """Dice of every image, phase by phase, with the mean as a bar."""
     dice, spread = 100 * scores.dice, np.linspace(-0.25, 0.25, len(scores.dice))
@@ -83,5 +99,15 @@ def dice_against_size(sizes: Sequence[float], dice: np.ndarray, ax: Axes, name: 
     spread = 100 * dice.std(0, ddof=1) if len(dice) > 1 else None
     ax.errorbar(sizes, 100 * dice.mean(0), spread, fmt=style, color=colour, capsize=3, ms=5, label=name)
     ax.set(xscale="log", xlabel="labelled slices in the training set", ylabel="Dice, %")
+    ax.set_xticks(sizes, [f"1/{round(1 / n)}" if n < 1 else f"{n}" for n in sizes])
     ax.minorticks_off()
     ax.grid(alpha=0.3)
+
+
+def error_fit(sizes: Sequence[float], draws: Sequence[np.ndarray], ax: Axes, colour: str) -> None:
+    """The learning curve that fits best, and the middle 95 % of those of bootstrap draws (see `limits`)."""
+    dense = np.geomspace(sizes[0], sizes[-1], 100)
+    lines = 100 - 100 * np.array([power_law(dense, *fit_error(sizes, dice)) for dice in draws])
+    low, middle, high = np.quantile(lines, [0.025, 0.5, 0.975], 0)
+    ax.fill_between(dense, low, high, color=colour, alpha=0.15, lw=0)
+    ax.plot(dense, middle, color=colour, lw=1)

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..files import home
-from ..slices.labelled import PALETTES, PHASES, VOXEL_NM, Slices
+from ..slices.labelled import PALETTES, PHASES, VOXEL_NM, Slices, grey_levels
 
 LINES = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in PALETTES["safe"]]
 INK, OTHER_INK, PALE_INK = "black", "#aa4499", "0.6"   # for what is no phase: clean and noisy, validation and test
@@ -74,6 +75,36 @@ def line_profile(images: Sequence[np.ndarray], names: list[str], ax: Axes, row: 
         ax.plot(np.arange(image.shape[1]) * VOXEL_NM / 1000, image[row], color=colour, lw=1, label=name)
     ax.set(xlabel="position, µm", ylabel="grey level (16 bit)")
     ax.legend(frameon=False, loc="lower right")
+
+
+def edge_profile(slices: Slices, ax: Axes, reach: int = 8) -> None:
+    """Grey levels along a line from pore to nickel, ``reach`` px on both sides of the edge, and the phases' own greys.
+
+    The line is a piece of a row with nothing but pore on the left and nickel on the right; of all such pieces in the
+    first slices that have one, the one in the middle of the list.
+    """
+    def edges(label: np.ndarray) -> np.ndarray:
+        """Where such a piece begins, (K, 2): row and column."""
+        pieces = sliding_window_view(label, 2 * reach, 1)
+        return np.argwhere((pieces[..., :reach].max(-1) == 0) & (pieces[..., reach:].min(-1) == 2))
+
+    means = grey_levels(slices.some(20))
+    with_edges = ((image, places) for image, label in zip(slices.images, slices.labels, strict=True)
+                  if len(places := edges(label)))
+    image, places = next(with_edges, (np.full((1, 2 * reach), np.nan), np.zeros((1, 2), int)))
+    row, start = places[len(places) // 2]
+    ax.plot(np.arange(-reach, reach) + 0.5, image[row, start:start + 2 * reach], "o-", color=INK)
+    middles = (means[:-1] + means[1:]) / 2
+    for phase, (low, high) in enumerate(zip((0, *middles), (*middles, 2**16), strict=True)):
+        if np.isnan([low, high]).any():
+            continue
+        ax.axhspan(low, high, color=LINES[phase], alpha=0.25, lw=0)
+        side = 1 if phase == 0 else -1                           # where the line is not
+        ax.text(side * (reach - 0.2), means[phase], PHASES[phase], color=LINES[phase], va="center", weight="bold",
+                ha="right" if phase == 0 else "left")
+    ax.axvline(0, color=PALE_INK, ls="--")
+    ax.set(xlabel="pixels from the edge: true pore on the left, true nickel on the right", ylabel="grey level (16 bit)",
+           xlim=(-reach, reach), ylim=(np.nanmin(means) - 4000, np.nanmax(means) + 4000))
 
 
 def cut_line(ax: Axes, row: int, width: int) -> None:

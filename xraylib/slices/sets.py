@@ -40,6 +40,12 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     return labelled.load(folder)
 
 
+def built_in_fingerprint(profile: str) -> str:
+    """What stands for the pixels of a profile's built-in slices, which need not be there."""
+    n, n_test, size = SIZES[profile]
+    return f"built-in v{VERSION} {n}+{n_test} x {size}"
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set before any split: ``slices`` to train and validate on, and a ``test`` block kept apart."""
@@ -60,7 +66,7 @@ def open_source(profile: str, data_dir: str = "") -> Source:
     if not data_dir:
         n, n_test, size = SIZES[profile]
         slices, test = built_in(n, size, SEED), built_in(n_test, size, TEST_SEED)
-        return Source(slices, test, BUILT_IN, f"built-in v{VERSION} {n}+{n_test} x {size}", (profile, data_dir))
+        return Source(slices, test, BUILT_IN, built_in_fingerprint(profile), (profile, data_dir))
     slices = labelled.load(data_dir)
     n_test, gap = len(slices) // 10, gap_of(len(slices))
     if n_test < 1:

@@ -1,0 +1,62 @@
+"""Figures of scores."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from xraylib.predict.scores import Scores
+from xraylib.show import curves
+
+
+def history(*columns, n=4):
+    names = ("dice", "dice_pore", "dice_YSZ", "dice_nickel", "train_loss", "val_loss", *columns)
+    return [{"images": 8 * i, "step": i, "lr": 1.0 if i < 3 else 0.1, **dict.fromkeys(names, i / 10)}
+            for i in range(1, n + 1)]
+
+
+def test_dice_by_phase_shows_every_image_and_its_means(ax):
+    counts = np.array([np.diag([10, 10, 10]), np.diag([10, 10, 0])])
+    counts[1, 2, 0] = 10
+    curves.dice_by_phase(Scores(counts, np.arange(2), np.zeros(2)), ax)
+    assert [len(line.get_xdata()) for line in ax.lines] == [2, 2, 2]
+    assert [text.get_text() for text in ax.texts] == ["83.33", "100.00", "50.00"]
+
+
+def test_curves_show_every_evaluation(ax):
+    curves.learning_curve(history(), ax)
+    curves.loss_curve(history(), ax)
+    assert all(len(line.get_xdata()) == 4 for line in ax.lines)
+
+
+def test_the_clean_half_has_an_axis_of_its_own():
+    fig, axes = plt.subplots(2)
+    curves.clean_and_noisy_curve(history("dice_clean", "dice_noisy"), *axes)
+    assert [len(ax.lines) for ax in axes] == [1, 2]
+    curves.clean_and_noisy_curve(history(), *axes)                    # without noise
+    fig.canvas.draw()
+    plt.close(fig)
+
+
+def test_the_first_learning_rate_is_shaded():
+    fig, axes = plt.subplots(2)
+    curves.noise_and_rate(history("dice_clean", "dice_noisy"), *axes)
+    assert axes[0].patches[0].get_width() == 2
+    plt.close(fig)
+
+
+def test_rows_of_a_confusion_matrix_add_up_to_a_hundred(ax):
+    curves.confusion_matrix(np.array([[3, 1, 0], [0, 5, 5], [0, 0, 0]]), ax)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["75.0 %", "25.0 %", "0.0 %", "0.0 %", "50.0 %", "50.0 %", "0.0 %", "0.0 %", "0.0 %"]
+
+
+def test_parts_of_a_slice_are_written_as_parts(ax):
+    curves.dice_against_size([0.0625, 0.25, 1, 5], np.full((2, 4), 0.9), ax, "some")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1/16", "1/4", "1", "5"]
+
+
+def test_a_learning_curve_and_its_band(ax):
+    sizes = [1, 4, 16, 64]
+    dice = 1 - (0.01 + 0.02 / np.sqrt(sizes)) * np.array([[1], [1.01]])
+    curves.error_fit(sizes, [dice, dice[::-1]], ax, "black")
+    assert ax.lines[0].get_ydata()[-1] == pytest.approx(100 * dice.mean(0)[-1], abs=0.02)

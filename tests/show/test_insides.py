@@ -1,0 +1,50 @@
+"""What goes on inside a network."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs
+
+from xraylib.noise import noisy_copies
+from xraylib.predict.network import predict, recollected
+from xraylib.show import insides
+from xraylib.unet import UNet
+
+
+@pytest.fixture
+def model():
+    """A network whose batch norm has met these slices."""
+    torch.manual_seed(0)
+    network = UNet(4, 1)
+    network.grey.copy_(torch.tensor([33000.0, 8000.0]))
+    return recollected(network, SLICES.images)
+
+
+SLICES = blobs(4, 48, 41)
+
+
+def test_features_of_the_training_set_have_mean_0_and_deviation_1(model):
+    features = np.stack([insides.first_features(model, image) for image in SLICES.images])
+    assert features.shape == (4, 4, 48, 41)
+    assert features.mean((0, 2, 3)) == pytest.approx(np.zeros(4), abs=0.1)
+    assert features.std((0, 2, 3)) == pytest.approx(np.ones(4), abs=0.1)
+
+
+def test_noise_widens_them(model):
+    clean, noisy = (insides.first_features(model, part.images[0]).std((1, 2))
+                    for part in (SLICES, noisy_copies(SLICES, 8000, 0)))
+    assert (noisy > clean).all() and noisy.max() > 1.2
+
+
+def test_probabilities_are_those_of_the_pixels_of_the_phase(model):
+    rows = insides.probabilities(model, SLICES, [0, 5000], phase=1)
+    assert rows.shape == (2, 3) and rows.sum(1) == pytest.approx([1, 1], abs=1e-2)
+    called = predict(model, SLICES.images)[np.stack(SLICES.labels) == 1]
+    assert rows[0].argmax() == np.bincount(called, minlength=3).argmax()
+
+
+def test_their_figures_draw(model, ax):
+    features = [insides.first_features(model, SLICES.images[0])[0]] * 2
+    insides.feature_histograms(features, SLICES.labels[0], ["a", "b"], [ax, ax.twinx()])
+    insides.spread_bars(np.ones(4), np.ones(4), ax)
+    insides.probability_curves([0, 1], np.full((2, 3), 1 / 3), ax)
