@@ -1,7 +1,7 @@
 # make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0)
 # make test     unit tests, the notebooks in the tiny profile, lint
 # make lab      JupyterLab on the notebooks
-# make publish  execute the notebooks in place, three seeds, and copy their runs to data/published
+# make publish  make the runs of data/published (an hour), and execute the notebooks in place with three seeds
 # make bench    the measurements of tests/bench/RESULTS.md                  (DATA=folder of real slices)
 # make prove    the heavy proofs, outside CI
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -51,11 +51,10 @@ lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
 publish: .venv/ready
-	rm -rf data/published/0*
+	$(BIN)/python tests/publish.py
 	for name in $(NAMES); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
-	$(BIN)/python tests/publish.py
 
 bench: .venv/ready
 	for name in start steps sliders sweeps; do $(BIN)/python tests/bench/$$name.py || exit 1; done
@@ -64,4 +63,4 @@ bench: .venv/ready
 prove: .venv/ready
 	$(BIN)/python tests/prove/volumes.py
 	for place in colab binder; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
-	$(BIN)/python tests/prove/realism.py data/built-in/v1-500x501-seed0 $(if $(DATA),--real $(DATA))
+	$(BIN)/python tests/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real $(DATA))

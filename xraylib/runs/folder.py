@@ -20,7 +20,7 @@ from ..noise import noisy_copies
 from ..predict.network import best_device, load_weights, precision
 from ..predict.scores import Scores, evaluate
 from ..slices.labelled import Slices
-from ..slices.sets import BUILT_IN, Source, built_in_fingerprint, open_source
+from ..slices.sets import BUILT_IN, SIZES, Source, built_in_fingerprint, distance_to, open_source, outline
 from ..train import Recipe
 from ..unet import UNet
 from .checkpoint import train_in
@@ -97,6 +97,12 @@ def published(experiment: str, n_seeds: int = 3, **parameters) -> list[Run]:
     configs = [configure(experiment, {"profile": "laptop"} | parameters, seed=seed) for seed in range(n_seeds)]
     fingerprint = built_in_fingerprint(configs[0].profile)
     return [load(folder_of(config, fingerprint, shipped() / "published")) for config in configs]
+
+
+def distances(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Of each validation slice of a run on built-in slices, the distance to the nearest training slice, and its Dice."""
+    numbers, val = np.arange(1, SIZES[run.config["profile"]][0] + 1), run.scores["val"]
+    return distance_to(config_of(run).draw(outline(numbers)).train.numbers, val.numbers), val.dice.mean(1)
 
 
 def score(model: UNet, config: Config, val: Slices, test: Slices, best: Scores) -> dict[str, Scores]:

@@ -9,8 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..files import replace
-from ..slices.labelled import Slices
-from ..slices.sets import Source, open_source
+from ..slices.sets import Source, open_source, outline
 from ..workers import spread
 from .folder import Run, execute, folder_of, load
 from .parameters import ParameterError
@@ -72,11 +71,8 @@ def sweep(configs: Sequence[Config], source: Source, reuse: bool = False, worker
     ``workers``, ``scheduler``: see `workers.spread`. Raises `DataError` before anything starts where the sets of one
     cannot be drawn, and `SweepError` when all has ended and some runs failed.
     """
-    slices = source.slices
-    outline = Slices([image[:1, :1] for image in slices.images], [label[:1, :1] for label in slices.labels],
-                     slices.numbers)
     for config in configs:
-        config.draw(outline)
+        config.draw(outline(source.slices.numbers))
     call = (partial(attempt_elsewhere, source.origin, source.fingerprint, reuse) if workers or scheduler
             else partial(attempt, source=source, reuse=reuse))
     outcomes: dict[int, tuple[str, str]] = {}

@@ -104,6 +104,19 @@ def dice_against_size(sizes: Sequence[float], dice: np.ndarray, ax: Axes, name: 
     ax.grid(alpha=0.3)
 
 
+def dice_against_distance(distance: np.ndarray, dice: np.ndarray, ax: Axes, name: str, style: str, colour: str) -> None:
+    """Dice of validation slices, (N,), against their distance to the nearest training slice, in bins that double."""
+    edges = 2 ** np.arange(int(np.log2(distance.max())) + 2)
+    bins = [(distance >= low) & (distance < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [chosen for chosen in bins if chosen.any()]
+    ax.plot([distance[chosen].mean() for chosen in bins], [100 * dice[chosen].mean() for chosen in bins], style,
+            color=colour, ms=5, label=name)
+    ax.set(xscale="log", xlabel="slices to the nearest training slice", ylabel="Dice, %")
+    ax.set_xticks(edges[:-1], [f"{edge}" for edge in edges[:-1]])
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+
+
 def error_fit(sizes: Sequence[float], draws: Sequence[np.ndarray], ax: Axes, colour: str) -> None:
     """The learning curve that fits best, and the middle 95 % of those of bootstrap draws (see `limits`)."""
     dense = np.geomspace(sizes[0], sizes[-1], 100)

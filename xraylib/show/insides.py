@@ -1,16 +1,18 @@
 """What goes on inside a network: its first features, and how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from ..noise import add_noise
-from ..predict.network import logits_of, with_margin
+from ..noise import add_noise, noisy_copies
+from ..predict.network import load_weights, logits_of, recollected, with_margin
+from ..predict.scores import evaluate
 from ..slices.labelled import PHASES, Slices
 from ..unet import UNet
-from .plots import INK, LINES, OTHER_INK
+from .plots import INK, LINES, OTHER_INK, PALE_INK
 
 
 @torch.no_grad()
@@ -70,6 +72,33 @@ def probability_curves(noise_stds: Sequence[float], rows: np.ndarray, ax: Axes) 
     ax.set(xlabel="added noise, grey levels", ylabel="mean probability, %", ylim=(-2, 102))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
+
+
+def statistics_over_training(snapshots: Mapping[int, Path], clean: Slices, noisy: Slices) -> list[dict[str, float]]:
+    """Dice of noisy slices by snapshots of one training, with three kinds of batch-norm statistics, a row a snapshot.
+
+    "as_trained": the running averages of the training itself; "clean": the same weights, statistics of the ``clean``
+    slices; "noisy": statistics of noisy copies of other slices. No label is used for either.
+    """
+    strangers = noisy_copies(clean.some(5), float(noisy.noise_std.max()), 1)
+    rows = []
+    for step, path in snapshots.items():
+        model = load_weights(path)
+        kinds = {"as_trained": model, "clean": recollected(model, clean.images),
+                 "noisy": recollected(model, strangers.images)}
+        rows.append({"step": step} | {name: evaluate(kind, noisy).mean for name, kind in kinds.items()})
+    return rows
+
+
+def statistics_curves(rows: Sequence[Mapping[str, float]], ax: Axes) -> None:
+    """`statistics_over_training` against the step."""
+    steps = [row["step"] for row in rows]
+    for name, label, style, colour in (("as_trained", "running averages, as trained", "v-", OTHER_INK),
+                                       ("clean", "statistics of clean slices", "o-", INK),
+                                       ("noisy", "statistics of noisy slices", "s-", PALE_INK)):
+        ax.plot(steps, [100 * row[name] for row in rows], style, ms=4, color=colour, label=label)
+    ax.set(xlabel="step", ylabel="Dice of noisy slices, %", ylim=(0, 101))
+    ax.grid(alpha=0.3)
 
 
 def spread_bars(clean: np.ndarray, noisy: np.ndarray, ax: Axes) -> None:

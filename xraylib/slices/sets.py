@@ -12,7 +12,7 @@ from . import labelled, synthetic, tiff
 from .labelled import Slices
 from .tiff import DataError
 
-VERSION = 1                  # of the built-in slices: to be raised when synthetic.py comes to give other numbers
+VERSION = 2                  # of the built-in slices: to be raised when synthetic.py comes to give other numbers
 BUILT_IN = "built-in"
 SIZES = {                    # built-in slices by profile: how many, how many more in the test block, their side in px
     "tiny": (48, 8, 128), "laptop": (500, 50, 501), "paper": (500, 50, 501),
@@ -88,6 +88,17 @@ def fit_counts(n: int, asked: tuple[int, int], n_train: float | None, n_val: int
     if train + val > n and n_train is None:
         train = n - val
     return train, val
+
+
+def outline(numbers: np.ndarray) -> Slices:
+    """Slices of these numbers that are one pixel each: enough to see which ones a split would draw."""
+    pixel = np.zeros((len(numbers), 1, 1), np.uint8)
+    return Slices(pixel.astype(np.uint16), pixel, numbers)
+
+
+def distance_to(train: np.ndarray, val: np.ndarray) -> np.ndarray:
+    """How many slices each validation slice is from the nearest training slice; both are slice numbers. (N,)"""
+    return np.abs(val[:, None] - train[None]).min(1)
 
 
 def window(slices: Slices, share: float, seed: int) -> Slices:
