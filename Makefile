@@ -1,4 +1,5 @@
-# make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0)
+# make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0
+#               NAMES=02_noisy_train PARAMETERS="-p noise_std 3000")
 # make test     unit tests, the notebooks in the tiny profile, lint
 # make lab      JupyterLab on the notebooks
 # make publish  make the runs of data/published (an hour), and execute the notebooks in place with three seeds
@@ -11,7 +12,7 @@ PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin
 NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
-OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))
+OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))$(if $(PARAMETERS),$(shell echo "$(PARAMETERS)" | tr -cs '[:alnum:].\n' -))
 
 .PHONY: run test chromium lab publish bench prove
 .NOTPARALLEL:
@@ -24,7 +25,7 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	@mkdir -p $(@D)
 	@echo "== $* ($(PROFILE), seed $(SEED))"
 	$(BIN)/papermill --no-progress-bar --stdout-file /dev/stdout --stderr-file /dev/stderr $< $(@:.ipynb=.part.ipynb) \
-	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))" -p reuse False
+	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))" -p reuse False $(PARAMETERS)
 	@mv $(@:.ipynb=.part.ipynb) $@
 
 .venv/ready: pyproject.toml

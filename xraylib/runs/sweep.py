@@ -77,7 +77,7 @@ def sweep(configs: Sequence[Config], source: Source, reuse: bool = False, worker
             else partial(attempt, source=source, reuse=reuse))
     outcomes: dict[int, tuple[str, str]] = {}
     try:
-        with tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0) as bar:
+        with tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0, miniters=1) as bar:
             for index, outcome in spread(call, configs, workers, scheduler):
                 outcomes[index] = outcome
                 bar.update()
