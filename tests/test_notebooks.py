@@ -99,7 +99,7 @@ def test_papermill_runs_it_from_any_folder_with_other_parameters(tmp_path):
     (config,) = (tmp_path / "home/runs").glob("01_baseline/*/config.json")
     assert re.search(r'"seed": 7', config.read_text()) and re.search(r'"n_train": 12', config.read_text())
     figures = {path.stem for path in (config.parent / "figures").iterdir()}
-    assert figures == {"learning_curve", "dice_by_phase", "errors", "errors_over_training"}
+    assert figures == {"learning_curve", "dice_by_phase", "errors", "errors_over_training", "leak"}
     assert not [cell for cell in notebook.cells if cell.get("outputs") and cell.outputs[0].output_type == "error"]
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import publish
 import pytest
 from conftest import blobs
 
@@ -15,8 +16,8 @@ from xraylib.predict.scores import evaluate
 from xraylib.runs import folder as runs
 from xraylib.runs.folder import RunError
 from xraylib.runs.profiles import RECIPES, configure
-from xraylib.slices import labelled, sets
-from xraylib.slices.sets import open_source
+from xraylib.slices import labelled
+from xraylib.slices.sets import built_in_fingerprint, open_source
 
 
 @pytest.fixture
@@ -131,21 +132,35 @@ def test_an_incomplete_or_damaged_run_is_one_sentence_that_names_the_folder(sour
 
 
 def test_published_runs_are_those_that_the_notebooks_would_make_now():
-    """Their folders' names follow from profile, code's version of the data and seed: a stale one would not be found."""
-    found = [runs.load(path.parent) for path in (shipped() / "published").glob("*/*/result.json")]
-    expected = {(name, n, seed) for name, facts in EXPERIMENTS.items() for seed in range(3)
-                for n in facts.sizes or [None]}
-    assert {(run.config["experiment"], run.config["n_train"], run.config["seed"]) for run in found} == expected
-    for run in found:
-        config = configure(run.config["experiment"], profile="laptop", n_train=run.config["n_train"],
-                           seed=run.config["seed"])
-        assert config.digest(run.config["fingerprint"]) == run.folder.name
-        assert run.config["fingerprint"].startswith(f"built-in v{sets.VERSION} ")
-    sizes = EXPERIMENTS["04_size_sweep"].sizes
-    with_weights = [run for run in found if run.config["n_train"] in (None, sizes[0], sizes[-1])]
-    assert all(run.model().width == RECIPES["laptop"].width for run in with_weights)
-    snapshots = {run.config["experiment"] for run in found if (run.folder / "epochs").exists()}
+    """Their folders' names follow from parameters, code, version of the data and seed: a stale one would not be found."""
+    found = {path.parent.name: runs.load(path.parent) for path in (shipped() / "published").glob("*/*/result.json")}
+    expected = {runs.folder_of(config, built_in_fingerprint(config.profile)).name: config for config in publish.configs()}
+    assert set(found) == set(expected)
+    assert all((run.config["profile"], run.config["seed"]) == (expected[name].profile, expected[name].seed)
+               for name, run in found.items())
+    with_weights = {name for name, run in found.items() if (run.folder / "model.safetensors").exists()}
+    assert with_weights == {name for name, config in expected.items() if publish.has_weights(config)}
+    assert all(found[name].model().width == RECIPES["laptop"].width for name in with_weights)
+    snapshots = {run.config["experiment"] for run in found.values() if (run.folder / "epochs").exists()}
     assert snapshots == {"01_baseline", "03_noisy_val"}
+    poster = runs.published("03_noisy_val", **publish.POSTERS)
+    assert [run.config["seed"] for run in poster] == [0, 1, 2] and all((run.folder / "batch_norm.json").exists()
+                                                                       for run in poster)
+
+
+def test_a_published_run_that_is_not_there_says_so():
+    with pytest.raises(RunError, match="no complete run"):
+        runs.published("01_baseline", steps=7)
+
+
+def test_distances_of_a_published_run_are_those_of_its_own_draw():
+    (run,) = runs.published("01_baseline", n_seeds=1, **publish.SPARSE)
+    distance, dice = runs.distances(run)
+    val = run.scores["val"]
+    assert len(distance) == len(dice) == len(val.numbers) == 475 and distance.min() == 1 and distance.max() > 20
+    taken = sorted(set(range(1, 501)) - set(val.numbers))
+    assert len(taken) == 25                                       # what is not validated trains
+    assert np.array_equal(distance, [min(abs(number - train) for train in taken) for number in val.numbers])
 
 
 def test_a_published_run_without_weights_says_so(source, home):

@@ -55,6 +55,12 @@ def test_parts_of_a_slice_are_written_as_parts(ax):
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1/16", "1/4", "1", "5"]
 
 
+def test_dice_by_distance_is_averaged_in_bins_that_double(ax):
+    curves.dice_against_distance(np.array([1, 1, 2, 3, 9]), np.array([0.9, 0.7, 0.6, 0.4, 0.1]), ax, "some", "o-", "black")
+    (line,) = ax.lines
+    assert line.get_xdata() == pytest.approx([1, 2.5, 9]) and line.get_ydata() == pytest.approx([80, 50, 10])
+
+
 def test_a_learning_curve_and_its_band(ax):
     sizes = [1, 4, 16, 64]
     dice = 1 - (0.01 + 0.02 / np.sqrt(sizes)) * np.array([[1], [1.01]])

@@ -6,7 +6,8 @@ import torch
 from conftest import blobs
 
 from xraylib.noise import noisy_copies
-from xraylib.predict.network import predict, recollected
+from xraylib.predict.network import predict, recollected, save_weights
+from xraylib.predict.scores import evaluate
 from xraylib.show import insides
 from xraylib.unet import UNet
 
@@ -41,6 +42,18 @@ def test_probabilities_are_those_of_the_pixels_of_the_phase(model):
     assert rows.shape == (2, 3) and rows.sum(1) == pytest.approx([1, 1], abs=1e-2)
     called = predict(model, SLICES.images)[np.stack(SLICES.labels) == 1]
     assert rows[0].argmax() == np.bincount(called, minlength=3).argmax()
+
+
+def test_statistics_of_each_snapshot_are_collected_anew(model, tmp_path, ax):
+    """A network that has the statistics of clean slices already scores as "clean" says, whatever the other kinds do."""
+    save_weights(model, tmp_path / "0001.safetensors")
+    noisy = noisy_copies(SLICES, 8000, 0)
+    (row,) = insides.statistics_over_training({1: tmp_path / "0001.safetensors"}, SLICES, noisy)
+    assert row["step"] == 1 and row["as_trained"] == pytest.approx(evaluate(model, noisy).mean)
+    assert row["clean"] == pytest.approx(row["as_trained"], abs=0.02)
+    others = recollected(model, noisy_copies(SLICES, 8000, 1).images)
+    assert row["noisy"] == pytest.approx(evaluate(others, noisy).mean)
+    insides.statistics_curves([row], ax)
 
 
 def test_their_figures_draw(model, ax):

@@ -62,6 +62,17 @@ def test_a_part_of_a_slice_is_one_piece_and_lies_inside_a_larger_one():
     assert ((inside >= 0) & (inside <= [10, 15])).all(-1).any()
 
 
+def test_an_outline_is_split_as_the_slices_themselves():
+    slices = blobs(40, 8, 8)
+    for mode in ("random", "block"):
+        drawn = [sets.split(each, 12, 9, mode, seed=3) for each in (slices, sets.outline(slices.numbers))]
+        assert all(np.array_equal(here.numbers, there.numbers) for here, there in zip(*drawn, strict=True))
+
+
+def test_distance_is_to_the_nearest_training_slice():
+    assert sets.distance_to(np.array([10, 3]), np.array([1, 4, 8, 30])).tolist() == [2, 1, 2, 20]
+
+
 @pytest.mark.parametrize(("n", "asked", "given", "fits"), [
     (500, (400, 100), (None, None), (400, 100)),
     (60, (400, 100), (None, None), (48, 12)),          # in proportion

@@ -163,7 +163,7 @@ def errors_panel(page, panel, run, slices):
     """Drive an `explore_errors` panel by keyboard, mouse, drag, menu and button, against the pure functions."""
     guesser = views.Guesser(run.model(), slices, run.config["seed"])
 
-    def check(kind="misclassified", palette="rgb"):
+    def check(kind="misclassified", palette="safe"):
         index, noise = value(panel, "slice") - 1, value(panel, "added noise")
         guess, truth = guesser.guess(index, noise), slices.labels[index]
         settles(panel, views.picture(kind, guesser.image(index, noise), truth, guess, palette))
@@ -187,13 +187,13 @@ def errors_panel(page, panel, run, slices):
     check()
     panel.get_by_role("combobox").first.select_option("overlay")
     check("overlay")
-    panel.get_by_role("combobox").last.select_option("colour-blind safe")
-    check("overlay", "safe")
+    panel.get_by_role("combobox").last.select_option("red, green, blue (the poster's)")
+    check("overlay", "rgb")
     panel.get_by_role("button", name="worst").click()
     clean = [views.dice_of(truth, guesser.guess(index, 0).labels).mean() for index, truth in enumerate(slices.labels)]
     expect(panel.locator(".widget-slider:has(label:text-is('slice')) .widget-readout")).to_have_text(
         str(np.argmin(clean) + 1))
-    check("overlay", "safe")
+    check("overlay", "rgb")
 
 
 def move_both_ways(page, panel, share: float, check) -> None:
@@ -252,7 +252,7 @@ def test_baseline(lab, browser, here):
 def test_noisy_training(lab, browser, here):
     page = Page(browser, lab, "02_noisy_train")
     panel = page.panel(0)
-    found = [the_run(here, name) for name in ("02_noisy_train", "01_baseline")]
+    found = [the_run(here, "02_noisy_train", noise_std=std) for std in (0, 5000)]
     comparison(page, panel, found, source_of(found[0]).test)
     page.close()
 
@@ -260,7 +260,7 @@ def test_noisy_training(lab, browser, here):
 def test_noisy_validation(lab, browser, here):
     page = Page(browser, lab, "03_noisy_val")
     page.panel(2)
-    found = [the_run(here, name) for name in ("03_noisy_val", "02_noisy_train")]
+    found = [the_run(here, name, noise_std=5000) for name in ("03_noisy_val", "02_noisy_train")]
     slices = explore.own_slices(found[0])
     comparison(page, page.panel(0), found, source_of(found[0]).test)
     errors_panel(page, page.panel(1), found[0], slices)
