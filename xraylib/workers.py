@@ -76,7 +76,7 @@ def _client(workers: int, scheduler: str) -> Iterator:
             yield client
         return
     with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),
-          LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+          LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
                        silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
         client.register_worker_callbacks(_leave_interrupts_alone)
         yield client

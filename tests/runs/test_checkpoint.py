@@ -1,0 +1,85 @@
+"""A training that is killed, and what it leaves on disk."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs
+from test_train import PUBLISHED, RECIPE, TRAIN, VAL
+
+from xraylib import train
+from xraylib.noise import noisy_copies
+from xraylib.predict.network import load_weights
+from xraylib.predict.scores import Scores, evaluate
+from xraylib.runs.checkpoint import train_in
+from xraylib.slices.labelled import join
+from xraylib.train import Recipe, TrainingError
+
+
+class Killed(Exception):
+    pass
+
+
+def weights(folder):
+    return load_weights(folder / "model.safetensors").state_dict()
+
+
+@pytest.mark.parametrize(("recipe", "killed_at"), [(RECIPE, 0), (RECIPE, 1), (RECIPE, 3), (PUBLISHED, 1)])
+def test_a_killed_run_resumes_and_ends_bit_for_bit_the_same(tmp_path, monkeypatch, recipe, killed_at):
+    whole = train_in(tmp_path / "whole", recipe, TRAIN, VAL, 0)
+    seen = []
+
+    def evaluate_then_die(*arguments):
+        if len(seen) == killed_at:
+            raise Killed
+        seen.append(1)
+        return evaluate(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(train, "evaluate", evaluate_then_die)
+        train_in(tmp_path / "killed", recipe, TRAIN, VAL, 0)
+    resumed = train_in(tmp_path / "killed", recipe, TRAIN, VAL, 0)
+    for first, second in zip(whole[0], resumed[0], strict=True):
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    assert np.array_equal(whole[1].confusion, resumed[1].confusion)
+    assert not list((tmp_path / "killed").rglob("*.part*"))
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_best_weights_are_kept(tmp_path):
+    recipe = Recipe(**vars(RECIPE) | {"steps": 60, "evaluations": 12, "lr": 3e-2, "eval_slices": 0})
+    history, best = train_in(tmp_path, recipe, TRAIN, VAL, 0)
+    scores = evaluate(load_weights(tmp_path / "model.safetensors"), VAL)
+    assert scores.mean == best.mean == max(row["dice"] for row in history)
+    assert np.array_equal(scores.confusion, best.confusion)
+
+
+def test_a_lost_loss_leaves_the_last_good_state(tmp_path):
+    with pytest.raises(TrainingError, match="lower it"):
+        train_in(tmp_path, Recipe(**vars(RECIPE) | {"lr": 1e38}), TRAIN, VAL, 0)
+    assert not (tmp_path / "last.pt").exists() and not list(tmp_path.rglob("*.part*"))
+
+
+def test_snapshots_are_at_most_twelve(tmp_path):
+    train_in(tmp_path, Recipe(**vars(RECIPE) | {"steps": 26, "evaluations": 13}), TRAIN, blobs(2, 16, 16), 0)
+    snapshots = sorted(path.stem for path in (tmp_path / "epochs").iterdir())
+    assert len(snapshots) == 12 and snapshots[-1] == "000026"
+
+
+def test_noise_that_it_is_not_trained_on_chooses_no_weights(tmp_path, monkeypatch):
+    """Clean Dice rises, noisy Dice falls faster: the last weights are the best of a network trained on clean slices."""
+    clean, noisy = VAL[:2], noisy_copies(VAL[:2], 8000, 0)
+
+    def evaluated(_model, slices, *_):
+        step = len(told)
+        told.append(step)
+        dice = np.where(slices.noise_std > 0, 90 - 20 * step, 50 + 10 * step)
+        counts = np.array([np.diag([d, d, d]) + np.roll(np.diag([100 - d] * 3), 1, 1) for d in dice])
+        return Scores(counts, slices.numbers, slices.noise_std, 0.0)
+
+    monkeypatch.setattr(train, "evaluate", evaluated)
+    recipe = Recipe(**vars(RECIPE) | {"eval_slices": 0})
+    for trained_on, best_step in ((TRAIN, 3), (join(TRAIN, noisy_copies(TRAIN[:1], 8000, 0)), 0)):
+        told = []
+        _, best = train_in(tmp_path / str(best_step), recipe, trained_on, join(clean, noisy), 0)
+        assert best.dice[0, 0] == pytest.approx(0.5 + 0.1 * best_step)

@@ -1,0 +1,48 @@
+"""What keeps a training safe: it resumes where a killed one left off, and its best weights and snapshots are on disk."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..files import replace
+from ..predict.network import save_weights
+from ..predict.scores import Scores
+from ..slices.labelled import Slices, evenly
+from ..train import Learner, Recipe, fit
+
+MAX_SNAPSHOTS = 12   # in epochs/, for the slider over training
+
+
+def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int,
+             show: bool = True) -> tuple[list[dict[str, float]], Scores]:
+    """Train a U-Net, or resume where a killed call left off.
+
+    Returns the history, one row an evaluation, and the scores of the best one, on the validation slices it looked at.
+    Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
+    ``model.safetensors`` (the weights of the best validation Dice, over images no noisier than the training set) and ``epochs/`` (at most 12 snapshots).
+    ``show``: a progress bar. Raises `TrainingError` when the loss is no longer finite; the folder keeps the last state.
+    """
+    learner, watched = Learner(recipe, train, seed), val.some(recipe.eval_slices)
+    snapshots, best = evenly(recipe.evaluations, MAX_SNAPSHOTS), None
+    if (folder / "last.pt").exists():
+        state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+        best = Scores(state.pop("best").numpy(), watched.numbers, watched.noise_std)
+        learner.load_state_dict(state)
+    (folder / "epochs").mkdir(parents=True, exist_ok=True)
+    judges = watched.noise_std <= train.noise_std.max()     # noise that it is not trained on chooses no weights
+    with tqdm(total=learner.steps, initial=learner.step, desc=f"training, seed {seed}", unit="step", leave=False,
+              mininterval=1, **({} if show else {"disable": True})) as bar:   # disable=False would overrule TQDM_DISABLE
+        learner.on_step = bar.update
+        for scores in fit(learner, watched):
+            history = learner.history
+            if best is None or scores.where(judges).mean >= best.where(judges).mean:
+                best = scores
+                save_weights(learner.model, folder / "model.safetensors")
+            if len(history) in snapshots:
+                save_weights(learner.model, folder / "epochs" / f"{learner.step:06d}.safetensors", half=True)
+            state = learner.state_dict() | {"best": torch.from_numpy(best.confusion)}
+            replace(folder / "last.pt", partial(torch.save, state))
+            bar.set_postfix(loss=f"{history[-1]['train_loss']:.3f}", dice=f"{scores.mean:.4f}")
+    return learner.history, best
