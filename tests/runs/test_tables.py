@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from xraylib.runs.folder import execute
+from xraylib.runs.folder import Run, execute
 from xraylib.runs.profiles import configure
-from xraylib.runs.folder import Run
 from xraylib.runs.tables import against_poster, complete, dice_table, interval, points, resampled, slope, summary
 from xraylib.slices.sets import open_source
 

@@ -56,7 +56,8 @@ def test_parts_of_a_slice_are_written_as_parts(ax):
 
 
 def test_dice_by_distance_is_averaged_in_bins_that_double(ax):
-    curves.dice_against_distance(np.array([1, 1, 2, 3, 9]), np.array([0.9, 0.7, 0.6, 0.4, 0.1]), ax, "some", "o-", "black")
+    distance, dice = np.array([1, 1, 2, 3, 9]), np.array([0.9, 0.7, 0.6, 0.4, 0.1])
+    curves.dice_against_distance(distance, dice, ax, "some", "o-", "black")
     (line,) = ax.lines
     assert line.get_xdata() == pytest.approx([1, 2.5, 9]) and line.get_ydata() == pytest.approx([80, 50, 10])
 

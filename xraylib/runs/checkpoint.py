@@ -1,4 +1,4 @@
-"""What keeps a training safe: it resumes where a killed one left off, and its best weights and snapshots are on disk."""
+"""What keeps a training safe: it resumes where a killed one left off; best weights and snapshots are on disk."""
 
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
 
     Returns the history, one row an evaluation, and the scores of the best one, on the validation slices it looked at.
     Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
-    ``model.safetensors`` (the weights of the best validation Dice, over images no noisier than the training set) and ``epochs/`` (at most 12 snapshots).
+    ``model.safetensors`` (the weights of the best validation Dice, over images no noisier than the training set) and
+    ``epochs/`` (at most 12 snapshots).
     ``show``: a progress bar. Raises `TrainingError` when the loss is no longer finite; the folder keeps the last state.
     """
     learner, watched = Learner(recipe, train, seed), val.some(recipe.eval_slices)
@@ -32,8 +33,9 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
         learner.load_state_dict(state)
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
     judges = watched.noise_std <= train.noise_std.max()     # noise that it is not trained on chooses no weights
+    quiet = {} if show else {"disable": True}               # disable=False would overrule TQDM_DISABLE
     with tqdm(total=learner.steps, initial=learner.step, desc=f"training, seed {seed}", unit="step", leave=False,
-              mininterval=1, **({} if show else {"disable": True})) as bar:   # disable=False would overrule TQDM_DISABLE
+              mininterval=1, **quiet) as bar:
         learner.on_step = bar.update
         for scores in fit(learner, watched):
             history = learner.history

@@ -100,7 +100,7 @@ def published(experiment: str, n_seeds: int = 3, **parameters) -> list[Run]:
 
 
 def distances(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Of each validation slice of a run on built-in slices, the distance to the nearest training slice, and its Dice."""
+    """Of each validation slice of a run on built-in slices: the distance to the nearest training slice, and Dice."""
     numbers, val = np.arange(1, SIZES[run.config["profile"]][0] + 1), run.scores["val"]
     return distance_to(config_of(run).draw(outline(numbers)).train.numbers, val.numbers), val.dice.mean(1)
 
@@ -113,7 +113,10 @@ def score(model: UNet, config: Config, val: Slices, test: Slices, best: Scores) 
     if config.noise_std:
         sets["test_noisy"] = noisy_copies(test, config.noise_std, config.seed)
     seen = np.array_equal(best.numbers, val.numbers) and np.array_equal(best.noise_std, val.noise_std)
-    return {"val": best if seen else evaluate(model, val)} | {name: evaluate(model, part) for name, part in sets.items()}
+    if not seen:
+        sets["val"] = val
+    scores = {name: evaluate(model, part) for name, part in sets.items()}
+    return {"val": best} | scores
 
 
 def circumstances() -> dict:

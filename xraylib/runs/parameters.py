@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-
 OR_NONE = " or None (the profile decides)"
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
@@ -21,7 +20,8 @@ _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1
                 evaluations=200, eval_slices=0)
 RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
 SWEEP_RECIPES = {  # of an experiment that is a sweep over many runs: as many steps for few slices as for many
-    "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1), "paper": replace(_PAPER, steps=21_000, epochs=0),
+    "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1),
+    "paper": replace(_PAPER, steps=21_000, epochs=0),
 }
 OF_THE_RECIPE = ("width", "depth", "crop", "batch", "lr", "steps", "evaluations")   # what a reader may change of it
 

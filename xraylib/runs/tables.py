@@ -96,7 +96,7 @@ def against_poster(group: list[Run]) -> str:
     facts = EXPERIMENTS[config["experiment"]]
     length = f"{recipe['steps']} steps" if recipe["steps"] else f"{recipe['epochs']} epochs"
     crop = f"{recipe['batch']} crops of {recipe['crop']} px" if recipe["crop"] else "whole slices, one at a time"
-    optimiser = {"rmsprop": "RMSprop, lr lowered on a plateau", "nadam": "NAdam, one-cycle"}.get(recipe["optimiser"], recipe["optimiser"])
+    optimiser = {"rmsprop": "RMSprop, lr lowered on a plateau", "nadam": "NAdam, one-cycle"}[recipe["optimiser"]]
     return markdown(["", "poster", "here"], [
         ["validation Dice, %", f"**{facts.poster}**", f"**{percent(means(group, 'val'))}**"],
         ["test block Dice, %", "none", percent(means(group, "test"))],
