@@ -19,8 +19,8 @@ def draw(name, n=60, **parameters):
 def test_counts_shrink_in_proportion_and_say_so():
     drawn = draw("01_baseline", profile="laptop")
     assert (len(drawn.train), len(drawn.val)) == (48, 12)
-    assert drawn.note == ("The experiment asks for 400 + 100 slices, 60 are here. 48 slices train and 12 validate, of "
-                          "60; random split.")
+    assert drawn.note == ("Asked for are 400 + 100 slices, 60 are here. 48 slices train and 12 validate, of 60; "
+                          "random split.")
     assert draw("01_baseline", profile="laptop", n_train=40, n_val=20).note.startswith("40 slices train")
 
 
@@ -29,6 +29,13 @@ def test_counts_that_were_asked_for_do_not_shrink():
         draw("01_baseline", profile="laptop", n_train=50, n_val=20)
     drawn = draw("01_baseline", profile="laptop", n_train=50)
     assert (len(drawn.train), len(drawn.val)) == (50, 10)
+
+
+def test_the_note_names_a_part_of_a_slice_and_the_gap_of_a_block_split():
+    assert draw("04_size_sweep", profile="laptop", n_train=0.25, n_val=20).note == (
+        "0.25 of a slice trains and 20 validate, of 60; random split.")
+    assert draw("01_baseline", profile="laptop", n_train=45, n_val=15, split="block").note.startswith(
+        "Asked for are 45 + 15 slices, 60 are here, less a gap. 43 slices train")
 
 
 def test_experiment_2_gives_a_fifth_a_noisy_copy_before_the_split():

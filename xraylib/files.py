@@ -46,9 +46,11 @@ def write_json(path: Path, content: dict) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``folder`` when the block ends well, and is removed when it does not."""
     part = part_of(folder)
+    shutil.rmtree(part, ignore_errors=True)             # of a killed process that had this one's number
     part.mkdir(parents=True)
     try:
         yield part
-        part.rename(folder)
+        if not folder.exists():                         # else another process was faster
+            part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -94,6 +94,8 @@ class Learner:
             yield self.step
             self.step += 1
             self.on_step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         self.seconds += time.perf_counter() - start
 
     def draw(self) -> Tensor:

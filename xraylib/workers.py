@@ -32,12 +32,15 @@ def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
         return
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
     with _client(workers, scheduler) as client:
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
         there = partial(_there, call, str(home().resolve()), threads)
         futures = {client.submit(there, item, pure=False): index for index, item in enumerate(items)}
         try:
             for future, result in as_completed(futures, with_results=True):
                 yield futures[future], result
+        except KilledWorker as error:
+            raise WorkersError("a piece of work ended its worker again and again, most likely for lack of memory; what "
+                               "is complete is kept: give the same command with fewer workers.") from error
         finally:
             client.cancel(list(futures))
 

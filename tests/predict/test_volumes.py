@@ -182,6 +182,26 @@ def test_the_command_takes_weights_and_makes_previews(weights, tmp_path):
     assert json.loads((tmp_path / "out" / volumes.RECORD).read_text())["source"] == str(tmp_path / "s.tif")
 
 
+def test_previews_that_are_missing_are_drawn_by_a_second_call(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(), photometric="minisblack")
+    done = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+    before = [path.stat().st_mtime_ns for path in done]
+    volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out", every=1)
+    assert len(list((tmp_path / "out/preview").iterdir())) == 3
+    assert [path.stat().st_mtime_ns for path in done] == before
+
+
+def test_slices_are_not_taken_for_their_own_segmentation(weights, tmp_path):
+    """A target that holds files of the same names, as the source itself does, is left alone."""
+    (tmp_path / "mine").mkdir()
+    for index, image in enumerate(volume()):
+        tifffile.imwrite(tmp_path / f"mine/s_{index}.tif", image)
+    before = sorted(path.read_bytes() for path in (tmp_path / "mine").iterdir())
+    with pytest.raises(DataError, match="name another folder"):
+        volumes.predict_volume(weights, tmp_path / "mine", tmp_path / "mine")
+    assert sorted(path.read_bytes() for path in (tmp_path / "mine").iterdir()) == before
+
+
 def promise(path, side, compression):
     """A TIFF whose header speaks of one uint16 slice of this side, and which holds a few hundred bytes."""
     entries = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 16), (259, 3, 1, compression), (262, 3, 1, 1),
@@ -203,10 +223,16 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def one_by_one(path):
+    for image in volume():
+        tifffile.imwrite(path, image, append=True)
+
+
 @pytest.mark.parametrize(("spoil", "message"), [
     (lambda path: None, "neither a TIFF file nor a folder"),
     (lambda path: path.write_text("no TIFF"), "cannot be read as a TIFF"),
     (cut_short, "cut short"),
+    (one_by_one, "holds 3 separate images, not one stack"),
     (lambda path: tifffile.imwrite(path, np.zeros((20, 20, 3), np.uint8), photometric="rgb"), "must be grey"),
     (lambda path: tifffile.imwrite(path, np.zeros((20, 20), np.int32)), "uint8, uint16 or float32"),
     (lambda path: tifffile.imwrite(path, np.zeros((20, 20), np.uint16)), "one grey level only"),

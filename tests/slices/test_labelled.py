@@ -79,6 +79,8 @@ BAD = {
                      r"slice_0002.tif has shape \(48, 40, 3\)"),
     "stack": (lambda f: write(f / IMAGE, np.zeros((5, 48, 40), np.uint16), photometric="minisblack"),
               r"slice_0002.tif has shape \(5, 48, 40\), .* save one grey slice a file"),
+    "two images": (lambda f: tifffile.imwrite(f / IMAGE, np.zeros((48, 40), np.uint16), append=True),
+                   "slice_0002.tif holds 2 images; save one grey slice a file"),
     "other size": (lambda f: write(f / LABEL, np.zeros((48, 41), np.uint8)), r"slice_0002.tif is \(48, 41\) px, the "),
     "other values": (lambda f: write(f / LABEL, np.full((48, 40), 7, np.uint8)), r"other than .*: 7 \(1920 px\)"),
     "cut short": (lambda f: cut(f / IMAGE), "slice_0002.tif is cut short"),

@@ -30,7 +30,7 @@ def best_device() -> torch.device:
 
 def has_avx512() -> bool:
     """Whether PyTorch uses AVX-512 on this CPU (ATEN_CPU_CAPABILITY=avx2 keeps it from doing so)."""
-    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def fast_bf16(device: torch.device) -> bool:

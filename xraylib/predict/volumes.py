@@ -147,9 +147,10 @@ def network_of(weights: Path, _digest: str) -> UNet:
 
 
 def do(task: Task) -> None:
-    """Segment one slice, whole or not at all, and draw its preview."""
+    """Segment one slice, whole or not at all, and draw its preview, where they are not there."""
     model = network_of(task.weights, task.digest)
-    predict_page(model, task.page, task.gain, task.offset, task.side or tile_side(model), task.path)
+    if not task.path.exists():
+        predict_page(model, task.page, task.gain, task.offset, task.side or tile_side(model), task.path)
     if task.preview:
         preview(task.page, task.path, task.preview)
 
@@ -172,12 +173,14 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     target.mkdir(parents=True, exist_ok=True)
     if (target / RECORD).exists() and json.loads((target / RECORD).read_text()) != record:
         raise DataError(f"{target} holds slices of another prediction (see {target / RECORD}); name another folder.")
-    write_json(target / RECORD, record)
-    print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
     tasks = [Task(weights, digest, page, gain, offset, side, target / f"{page.name}.tif",
                   target / "preview" / f"{page.name}.png" if every and index % every == 0 else None)
              for index, page in enumerate(pages)]
-    missing = [task for task in tasks if not task.path.exists()]
+    if not (target / RECORD).exists() and any(task.path.exists() for task in tasks):
+        raise DataError(f"{target} holds files of the names that the slices would get; name another folder.")
+    write_json(target / RECORD, record)
+    print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
+    missing = [task for task in tasks if not task.path.exists() or (task.preview and not task.preview.exists())]
     with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="predicting", unit="slice") as bar:
         for _ in spread(do, missing, workers, scheduler):
             bar.update()

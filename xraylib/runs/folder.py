@@ -51,8 +51,8 @@ class Run:
         """The file of the best weights. Raises `RunError` where a published run comes without them."""
         path = self.folder / "model.safetensors"
         if not path.exists():
-            raise RunError(f"{self.folder} holds no weights (model.safetensors): few of the published runs do; "
-                           "set reuse = False in the notebook, so that it trains its own.")
+            raise RunError(f"{self.folder} holds no weights (model.safetensors); few of the published runs do: set "
+                           "reuse = False in the notebook, so that it trains its own.")
         return path
 
     def model(self) -> UNet:
@@ -96,7 +96,10 @@ def published(experiment: str, n_seeds: int = 3, **parameters) -> list[Run]:
     """
     configs = [configure(experiment, {"profile": "laptop"} | parameters, seed=seed) for seed in range(n_seeds)]
     fingerprint = built_in_fingerprint(configs[0].profile)
-    return [load(folder_of(config, fingerprint, shipped() / "published")) for config in configs]
+    places = [folder_of(config, fingerprint, shipped() / "published") for config in configs]
+    if not all((place / "result.json").exists() for place in places):
+        raise RunError(f"{experiment} with {parameters} is not among the published runs of data/published/.")
+    return [load(place) for place in places]
 
 
 def distances(run: Run) -> tuple[np.ndarray, np.ndarray]:

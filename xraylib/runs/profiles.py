@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
@@ -47,17 +48,20 @@ class Config:
     def draw(self, slices: Slices) -> "Drawn":
         """The training and the validation set from these slices.
 
-        The experiment's counts shrink in proportion where the slices are fewer, and the note says so; counts that the
-        reader gave raise `DataError` instead.
+        The experiment's counts shrink in proportion where the slices are fewer, and the training block of a block split
+        by its gap; the note says so. Counts that the reader gave and that are not there raise `DataError`.
         """
         experiment, notes = EXPERIMENTS[self.experiment], []
 
         def split_as_asked(pool: Slices) -> Sets:
             asked = experiment.counts_in(self.profile)
             train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, self.seed)
-            notes.append("" if (len(train), len(val)) == (self.n_train or asked[0], self.n_val or asked[1]) else
-                         f"The experiment asks for {asked[0]} + {asked[1]} slices, {len(pool)} are here. ")
-            notes.append(f"{len(train)} slices train and {len(val)} validate, of {len(pool)}; {self.split} split.")
+            wanted = ceil(self.n_train or asked[0]), self.n_val or asked[1]
+            if (len(train), len(val)) != wanted:
+                notes.append(f"Asked for are {wanted[0]} + {wanted[1]} slices, {len(pool)} are here"
+                             f"{', less a gap' if self.split == 'block' else ''}. ")
+            part = f"{self.n_train:g} of a slice trains" if (self.n_train or 1) < 1 else f"{len(train)} slices train"
+            notes.append(f"{part} and {len(val)} validate, of {len(pool)}; {self.split} split.")
             return train, val
 
         train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
@@ -72,7 +76,7 @@ class Drawn(NamedTuple):
     note: str
 
 
-def configure(experiment: str, parameters: Mapping[str, Any] | None = None, **changes: Any) -> Config:
+def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, **changes: Any) -> Config:
     """The `Config` of one run, from a reader's parameters and changes to them.
 
     What a run has no use for (data_dir, n_seeds, sizes, reuse) is left aside. Raises `ParameterError` for what is

@@ -32,9 +32,10 @@ def values(text: str) -> list[str | int]:
     return list(range(int(start), int(stop)))
 
 
-def grid(experiment: str, axes: Mapping[str, Sequence], **fixed: Any) -> list[Config]:
-    """Every combination of the axes' values (parameter name -> values), the last axis fastest."""
-    return [configure(experiment, fixed, **dict(zip(axes, point, strict=True))) for point in product(*axes.values())]
+def grid(experiment: str, axes: Mapping[str, Sequence], /, **fixed: Any) -> list[Config]:
+    """Every combination of the axes' values (parameter name -> values), the last axis fastest; equal runs once."""
+    return list(dict.fromkeys(configure(experiment, fixed, **dict(zip(axes, point, strict=True)))
+                              for point in product(*axes.values())))
 
 
 def attempt(config: Config, source: Source, reuse: bool) -> tuple[str, str]:

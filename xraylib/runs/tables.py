@@ -95,8 +95,9 @@ def against_poster(group: list[Run]) -> str:
     config, recipe = group[0].config, group[0].config["recipe"]
     facts = EXPERIMENTS[config["experiment"]]
     length = f"{recipe['steps']} steps" if recipe["steps"] else f"{recipe['epochs']} epochs"
-    crop = f"{recipe['batch']} crops of {recipe['crop']} px" if recipe["crop"] else "whole slices, one at a time"
+    crop = f"{recipe['batch']} crops of {recipe['crop']} px" if recipe["crop"] else f"{recipe['batch']} whole slice(s)"
     optimiser = {"rmsprop": "RMSprop, lr lowered on a plateau", "nadam": "NAdam, one-cycle"}[recipe["optimiser"]]
+    told = "200 epochs" if config["experiment"] == "02_noisy_train" else "not said; 200 epochs in experiment 2"
     return markdown(["", "poster", "here"], [
         ["validation Dice, %", f"**{facts.poster}**", f"**{percent(means(group, 'val'))}**"],
         ["test block Dice, %", "none", percent(means(group, "test"))],
@@ -108,7 +109,7 @@ def against_poster(group: list[Run]) -> str:
         ["network", "U-Net 64 x 4", f"U-Net {recipe['width']} x {recipe['depth']}"],
         ["optimiser", "RMSprop, lr lowered on a plateau", optimiser],
         ["a step sees", "not said; in its code one whole slice", crop],
-        ["length", "200 epochs" if "noisy_train" in config["experiment"] else "not said; 200 epochs in experiment 2", length],
+        ["length", told, length],
         ["a phase absent from truth and prediction (counts 1)", "not said",
          f"{sum(run.scores['val'].absent for run in group)} times"],
     ])

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..predict.network import load_weights
-from ..runs.folder import Run, RunError, config_of, source_of
+from ..runs.folder import Run, config_of, source_of
 from ..slices.labelled import PHASES, Slices
 from . import plots
 from .views import PICTURES, Guesser, curve_picture, dice_of, legend, numbers, picture, png, side_by_side, table
@@ -25,18 +25,15 @@ SMALLEST = 400         # px on the screen that a picture takes at least
 
 
 def own_slices(run: Run) -> Slices:
-    """The validation slices of a run, without its noisy copies. Raises `RunError` where its data have changed."""
+    """The validation slices of a run, without its noisy copies."""
     val = config_of(run).draw(source_of(run).slices).val
     return val[val.noise_std == 0]
 
 
 def snapshots(run: Run) -> dict[int, Path]:
-    """The weights kept during training, by step. Raises `RunError` where there are none."""
+    """The weights kept during training, by step: where none are, as in most published runs, the best alone."""
     kept = {int(path.stem): path for path in sorted((run.folder / "epochs").glob("*.safetensors"))}
-    if not kept:
-        raise RunError(f"{run.folder} holds no snapshots of its training (epochs/); delete the folder and run the "
-                       "notebook again with reuse = False.")
-    return kept
+    return kept or {int(max(run.history, key=lambda row: row["dice"])["step"]): run.weights}
 
 
 # -- panels -----------------------------------------------------------------------------------------------------------

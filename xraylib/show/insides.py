@@ -32,11 +32,6 @@ def first_features(model: UNet, image: np.ndarray) -> np.ndarray:
     return ((features - norm.running_mean[:, None, None]) / deviation[:, None, None]).cpu().numpy()
 
 
-def feature_spread(model: UNet, image: np.ndarray) -> np.ndarray:
-    """The deviation of each channel of `first_features`, (C,): 1 on images like those of the training set."""
-    return first_features(model, image).std((1, 2))
-
-
 def feature_histograms(features: Sequence[np.ndarray], labels: np.ndarray, names: Sequence[str],
                        axes: Sequence[Axes]) -> None:
     """One channel of `first_features`, (H, W), by true phase; an axis each for e.g. the clean and the noisy slice."""
@@ -102,7 +97,7 @@ def statistics_curves(rows: Sequence[Mapping[str, float]], ax: Axes) -> None:
 
 
 def spread_bars(clean: np.ndarray, noisy: np.ndarray, ax: Axes) -> None:
-    """`feature_spread` of every channel, on a clean slice and on its noisy copy."""
+    """Deviation of every channel of `first_features`, (C,): of a clean slice, and of its noisy copy."""
     place = np.arange(len(clean))
     ax.bar(place - 0.2, clean, 0.4, color=INK, label="clean slice")
     ax.bar(place + 0.2, noisy, 0.4, color=OTHER_INK, label="its noisy copy")

@@ -56,6 +56,8 @@ def read(path: Path, dtype: type) -> np.ndarray:
         with tifffile.TiffFile(path) as tif:
             page = tif.pages[0]
             check_size(path, page.nbytes)
+            if len(tif.series) > 1:
+                raise DataError(f"{path} holds {len(tif.series)} images; save one grey slice a file.")
             whole = all(start + count <= tif.filehandle.size
                         for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
             if not whole:
@@ -121,8 +123,13 @@ def pages_of(path: Path) -> list[Page]:
     try:
         with tifffile.TiffFile(path) as tif:
             series = tif.series[0]
+            if len(tif.series) > 1:
+                raise DataError(f"{path} holds {len(tif.series)} separate images, not one stack; save them as one "
+                                "stack, or one file a slice.")
             shape, dtype = series.shape, series.dtype.newbyteorder(tif.byteorder)
             start, many, samples = series.dataoffset, len(tif.pages), tif.pages[0].samplesperpixel
+    except DataError:
+        raise
     except Exception as error:
         raise unreadable(path, error) from error
     if len(shape) not in (2, 3) or samples != 1 or dtype.kind + str(dtype.itemsize) not in ("u1", "u2", "f4"):
