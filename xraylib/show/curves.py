@@ -15,41 +15,42 @@ History = Sequence[Mapping[str, float]]
 
 def over_training(ax: Axes, ylabel: str) -> None:
     """What every curve over training has."""
-    ax.set(xlabel="crops seen", ylabel=ylabel)
+    ax.set(xlabel="step", ylabel=ylabel)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
 
 
 def loss_curve(history: History, ax: Axes) -> None:
-    """Training and validation loss against crops seen."""
-    seen = [row["images"] for row in history]
-    ax.plot(seen, [row["train_loss"] for row in history], "o-", ms=4, color=PALE_INK, label="training")
-    ax.plot(seen, [row["val_loss"] for row in history], "o-", ms=4, color=INK, label="validation")
+    """Training and validation loss over training."""
+    steps = [row["step"] for row in history]
+    ax.plot(steps, [row["train_loss"] for row in history], "o-", ms=4, color=PALE_INK, label="training")
+    ax.plot(steps, [row["val_loss"] for row in history], "o-", ms=4, color=INK, label="validation")
     over_training(ax, "cross-entropy + Dice loss")
 
 
 def learning_curve(history: History, ax: Axes) -> None:
-    """Validation Dice against crops seen, overall and by phase."""
-    seen = [row["images"] for row in history]
+    """Validation Dice over training, overall and by phase."""
+    steps = [row["step"] for row in history]
     for phase, name in enumerate(PHASES):
-        ax.plot(seen, [100 * row[f"dice_{name}"] for row in history], color=LINES[phase], lw=1, label=name)
-    ax.plot(seen, [100 * row["dice"] for row in history], "o-", color=INK, ms=4, label="mean")
+        ax.plot(steps, [100 * row[f"dice_{name}"] for row in history], color=LINES[phase], lw=1, label=name)
+    ax.plot(steps, [100 * row["dice"] for row in history], "o-", color=INK, ms=4, label="mean")
     over_training(ax, "validation Dice, %")
 
 
 def clean_and_noisy_curve(history: History, upper: Axes, lower: Axes) -> None:
-    """Validation Dice against crops seen: of the clean images above; of their noisy copies, and of all, below.
+    """Validation Dice over training: of the clean images above; of their noisy copies, and of all, below.
 
     Two axes, because the clean half moves by tenths where the noisy one moves by tens. Without noise all are the same.
     """
-    seen = [row["images"] for row in history]
+    steps = [row["step"] for row in history]
     for ax, name, column, style, colour in ((upper, "clean half", "dice_clean", "o-", INK),
                                             (lower, "all (the poster's curve)", "dice", "s-", PALE_INK),
                                             (lower, "noisy half", "dice_noisy", "v-", OTHER_INK)):
-        ax.plot(seen, [100 * row.get(column, row["dice"]) for row in history], style, ms=5, color=colour, label=name)
+        ax.plot(steps, [100 * row.get(column, row["dice"]) for row in history], style, ms=5, color=colour, label=name)
     for ax in (upper, lower):
         over_training(ax, "validation Dice, %")
-    upper.set(xlabel="", xticklabels=[])
+    upper.set_xlabel("")
+    upper.tick_params(labelbottom=False)
 
 
 def noise_and_rate(history: History, upper: Axes, lower: Axes) -> None:

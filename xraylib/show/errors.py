@@ -14,7 +14,8 @@ from ..slices.labelled import PHASES, Slices
 from .plots import error_image, mask_image, phase_legend, show
 
 ZOOM = 48       # px: side of the square that is shown large
-LEGEND = "A wrong pixel has the colour of its true phase. Large: each pixel has that of its phase, wrong ones framed."
+LEGEND = ("Whole slice: wrong pixels in the colour of their TRUE phase, right ones grey. "
+          "Enlarged: every pixel in the colour of the phase named above it, wrong ones framed in white.")
 
 
 def worst_place(wrong: np.ndarray, truth: np.ndarray | None = None, side: int = ZOOM) -> tuple[slice, slice]:
@@ -65,8 +66,8 @@ def errors(slices: Slices, predicted: Sequence[np.ndarray], titles: list[str], p
         show(image, row[0], title, scale_bar=True)
         show(error_image(truth, guess, palette), row[1], f"misclassified: {100 * wrong.mean():.2f} %")
         show(image[place], row[2], "worst place: image")
-        zoom(truth[place], wrong[place], row[3], "true phase", palette)
-        zoom(guess[place], wrong[place], row[4], "taken for", palette)
+        zoom(truth[place], wrong[place], row[3], "its true phase", palette)
+        zoom(guess[place], wrong[place], row[4], "predicted phase", palette)
         for ax in row[:2]:
             mark(ax, place)
     phase_legend(fig, palette, LEGEND)
@@ -83,11 +84,11 @@ def side_by_side(image: np.ndarray, truth: np.ndarray, guesses: Sequence[np.ndar
     fig, axes = plt.subplots(2, columns, figsize=(3.4 * columns, 7.8), squeeze=False, layout="constrained")
     place = worst_place(truth != guesses[0], truth)
     show(image, axes[0, 0], "image", scale_bar=True)
-    zoom(truth[place], np.zeros_like(truth[place], bool), axes[1, 0], "framed place: true phase", palette)
+    zoom(truth[place], np.zeros_like(truth[place], bool), axes[1, 0], "enlarged: true phase", palette)
     for column, guess, title in zip(axes.T[1:], guesses, titles, strict=True):
         wrong = truth != guess
         show(error_image(truth, guess, palette), column[0], f"{title}:\n{100 * wrong.mean():.2f} % wrong")
-        zoom(guess[place], wrong[place], column[1], "taken for", palette)
+        zoom(guess[place], wrong[place], column[1], "predicted phase", palette)
     for ax in axes[0]:
         mark(ax, place)
     phase_legend(fig, palette, LEGEND)

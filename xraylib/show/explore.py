@@ -43,7 +43,7 @@ class Panel(widgets.VBox):
     """Controls above a picture and its numbers; where no kernel runs, a sentence stands in its place."""
 
     def __repr__(self) -> str:
-        return "(Sliders: run this cell to see them. The figure beside it shows the same for a few slices.)"
+        return "(Sliders: they appear when this cell is run.)"
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:

@@ -140,6 +140,6 @@ def curve_picture(history: list[dict[str, float]], step: int) -> np.ndarray:
         curves.learning_curve(history, *axes)
     here = next(row for row in history if row["step"] == step)
     for ax in axes:
-        ax.axvline(here["images"], color="black", lw=6, alpha=0.2)
+        ax.axvline(here["step"], color="black", lw=6, alpha=0.2)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
