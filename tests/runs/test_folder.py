@@ -148,7 +148,7 @@ def test_published_runs_are_those_that_the_notebooks_would_make_now():
 
 
 def test_a_published_run_that_is_not_there_says_so():
-    with pytest.raises(RunError, match="no complete run"):
+    with pytest.raises(RunError, match="is not among the published runs"):
         runs.published("01_baseline", steps=7)
 
 
