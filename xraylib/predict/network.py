@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +72,22 @@ def training_format(device: torch.device, width: int, whole: bool) -> torch.memo
     return prediction_format(device)
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed tensors for the next ones, up to 64 MB.
+@cache
+def keep_freed_memory() -> Tensor:
+    """Let the C library keep up to 256 MB of freed tensors for the next ones; once a process, nothing is set.
 
-    glibc gives what is above a threshold back to the system, and gets it again page by page: a third of the time of a
-    prediction. It raises the threshold by itself to the largest block that it has seen freed, 32 MB at most
-    (mallopt(3), M_MMAP_THRESHOLD), so one such block, which nothing ever touches, is freed here. Nothing is set.
+    glibc gives large blocks and the end of its heap back to the system, and gets them again page by page: a third of
+    the time of a prediction. What is large it learns from the largest block that it has seen freed, 32 MB at most
+    (mallopt(3), M_MMAP_THRESHOLD), so one is freed. Then as many as make 256 MB are taken from the heap and freed
+    before a small one, the returned tensor, which stays: they are no longer the end. Nothing of it is touched, so only
+    what tensors fill later takes memory.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    block = 2**25 - 2**17
+    torch.empty(block, dtype=torch.uint8)
+    blocks = [torch.empty(block, dtype=torch.uint8) for _ in range(8)]
+    end = torch.empty(2**20, dtype=torch.uint8)
+    blocks.clear()
+    return end
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
