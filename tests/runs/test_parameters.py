@@ -72,7 +72,7 @@ def test_configurations_take_what_they_need_and_refuse_what_is_wrong():
     assert configure("01_baseline", profile="tiny", steps=2).recipe.evaluations == 2
     for wrong in ({"experiment": "05"}, {"experiment": "01_baseline", "profile": "huge"}):
         with pytest.raises(ParameterError, match="must be one of"):
-            configure(**wrong)
+            configure(wrong.pop("experiment"), **wrong)
 
 
 def test_a_reader_can_change_the_recipe_and_train_on_a_part_of_a_slice():
