@@ -41,9 +41,8 @@ def grids() -> Iterator[tuple[str, dict]]:
 
 def configs() -> list[Config]:
     """Every configuration, once."""
-    every = [configure(name, {"profile": "laptop"} | parameters, seed=seed) for name, parameters in grids()
-             for seed in SEEDS]
-    return list({config.digest(""): config for config in every}.values())
+    return list(dict.fromkeys(configure(name, {"profile": "laptop"} | parameters, seed=seed)
+                              for name, parameters in grids() for seed in SEEDS))
 
 
 def has_weights(config: Config) -> bool:

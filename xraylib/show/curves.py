@@ -37,35 +37,35 @@ def learning_curve(history: History, ax: Axes) -> None:
     over_training(ax, "validation Dice, %")
 
 
-def clean_and_noisy_curve(history: History, upper: Axes, lower: Axes) -> None:
-    """Validation Dice over training: of the clean images above; of their noisy copies, and of all, below.
+def halves(history: History, clean: Axes, noisy: Axes) -> None:
+    """Validation Dice over training: of the clean images on one axis; of their noisy copies, and of all, on the other.
 
     Two axes, because the clean half moves by tenths where the noisy one moves by tens. Without noise all are the same.
     """
     steps = [row["step"] for row in history]
-    for ax, name, column, style, colour in ((upper, "clean half", "dice_clean", "o-", INK),
-                                            (lower, "all (the poster's curve)", "dice", "s-", PALE_INK),
-                                            (lower, "noisy half", "dice_noisy", "v-", OTHER_INK)):
-        ax.plot(steps, [100 * row.get(column, row["dice"]) for row in history], style, ms=5, color=colour, label=name)
-    for ax in (upper, lower):
+    for ax, name, column, style, colour in ((clean, "clean half", "dice_clean", "o-", INK),
+                                            (noisy, "all (the poster's curve)", "dice", "s-", PALE_INK),
+                                            (noisy, "noisy half", "dice_noisy", "v-", OTHER_INK)):
+        ax.plot(steps, [100 * row.get(column, row["dice"]) for row in history], style, ms=4, color=colour, label=name)
+    for ax in (clean, noisy):
         over_training(ax, "validation Dice, %")
+
+
+def clean_and_noisy_curve(history: History, upper: Axes, lower: Axes) -> None:
+    """The `halves`, the clean one above."""
+    halves(history, upper, lower)
     upper.set_xlabel("")
     upper.tick_params(labelbottom=False)
 
 
 def noise_and_rate(history: History, upper: Axes, lower: Axes) -> None:
-    """Noisy half and all against steps, above; clean half below; shaded where the learning rate is still the first."""
-    steps = [row["step"] for row in history]
-    for ax, name, column, style, colour in ((upper, "all (the poster's curve)", "dice", "s-", PALE_INK),
-                                            (upper, "noisy half", "dice_noisy", "v-", OTHER_INK),
-                                            (lower, "clean half", "dice_clean", "o-", INK)):
-        ax.plot(steps, [100 * row[column] for row in history], style, ms=4, color=colour, label=name)
+    """The `halves`, the noisy one above; shaded where the learning rate is still the first."""
+    halves(history, lower, upper)
     first = [row["step"] for row in history if row["lr"] == history[0]["lr"]]
     for ax in (upper, lower):
         ax.axvspan(0, first[-1], color=PALE_INK, alpha=0.2, lw=0)
-        over_training(ax, "Dice, %")
-    upper.set(xlabel="")
-    lower.set(xlabel="step (shaded: first learning rate)")
+    upper.set_xlabel("")
+    lower.set_xlabel("step (shaded: first learning rate)")
 
 
 def dice_by_phase(scores: Scores, ax: Axes) -> None:
