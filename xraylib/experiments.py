@@ -91,3 +91,11 @@ def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets
 def size_sweep(slices: Slices, split: Split) -> Sets:
     """The validation slices of the baseline, and ever fewer training slices, the few among the many."""
     return split(slices)
+
+
+@experiment("07_noisy_only", counts=(400, 100), tiny=(24, 8),
+            poster="announced", poster_sets="noisy images; not said")
+def noisy_only(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
+    """The sets of the baseline, all with noise: no clean slice is ever seen."""
+    train, val = split(slices)
+    return noisy_copies(train, noise_std, seed), noisy_copies(val, noise_std, seed)

@@ -1,4 +1,4 @@
-"""What a materials scientist reads off a segmentation: volume fractions, interface areas, chord lengths.
+"""What a materials scientist reads off a segmentation: fractions, interfaces, triple-phase boundary, paths through it.
 
 Labels are class indices (0 pore, 1 YSZ, 2 nickel), uint8, of shape (Z, Y, X) or (Y, X). The microstructure is taken as
 isotropic: every measure is an average over the axes, as in stereology (Underwood 1970, Quantitative Stereology).
@@ -8,10 +8,15 @@ from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
+from scipy.ndimage import label as connected
+
+from ..slices.labelled import PHASES, VOXEL_NM
 
 
-def check(labels: np.ndarray) -> None:
-    """Raise ValueError unless `labels` is an array of class indices of two or three axes."""
+def check(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> None:
+    """Raise ValueError unless `labels` is an array of class indices of two or three axes, and the voxel has a size."""
+    if not voxel_nm > 0:
+        raise ValueError(f"voxel_nm must be positive, got {voxel_nm}")
     if labels.ndim not in (2, 3):
         raise ValueError(f"labels must have shape (Z, Y, X) or (Y, X), got {labels.shape}")
     if labels.dtype.kind not in "ui":
@@ -27,14 +32,12 @@ def volume_fractions(labels: np.ndarray, n_classes: int = 3) -> np.ndarray:
     return counts / labels.size
 
 
-def interface_area(labels: np.ndarray, voxel_nm: float = 18.4, n_classes: int = 3) -> dict[tuple[int, int], float]:
+def interface_area(labels: np.ndarray, voxel_nm: float = VOXEL_NM, n_classes: int = 3) -> dict[tuple[int, int], float]:
     """Area of the interface between each two classes in a unit of volume, 1/um, keyed by (lower, higher class).
 
     Twice the number of interfaces that a line crosses per length (S_V = 2 P_L), averaged over lines along the axes.
     """
-    check(labels)
-    if voxel_nm <= 0:
-        raise ValueError(f"voxel_nm must be positive, got {voxel_nm}")
+    check(labels, voxel_nm)
     pairs = {pair: [] for pair in combinations(range(n_classes), 2)}
     for axis in range(labels.ndim):
         if labels.shape[axis] == 1:  # a single slice has no lines across it
@@ -47,6 +50,59 @@ def interface_area(labels: np.ndarray, voxel_nm: float = 18.4, n_classes: int = 
         for i, j in pairs:
             pairs[i, j].append(2 * (crossings[i, j] + crossings[j, i]) / (voxel_nm / 1000))
     return {pair: float(np.mean(areas)) for pair, areas in pairs.items()}
+
+
+def three_meet(labels: np.ndarray, first: int = 0, second: int = 1) -> np.ndarray:
+    """Corners of which the four pixels around, in the plane of two axes, hold three phases.
+
+    Class indices -> bool, one shorter along both axes. In a stack such a corner is a voxel edge, seen end-on.
+    """
+    found = np.left_shift(1, labels).astype(np.uint8)            # one bit a phase
+    for axis in (first, second):
+        length = found.shape[axis]
+        found = np.take(found, range(length - 1), axis) | np.take(found, range(1, length), axis)
+    return found == 0b111
+
+
+def triple_points(labels: np.ndarray) -> list[float]:
+    """Points where the three phases meet, per square voxel of a plane cut, for each kind of plane along the axes.
+
+    A stack has three kinds of planes, a single slice one.
+    """
+    check(labels)
+    found = [three_meet(labels, *plane) for plane in combinations(range(labels.ndim), 2)]
+    return [float(corners.mean()) for corners in found if corners.size]   # a stack of one slice has no planes across
+
+
+def triple_phase_boundary(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> float:
+    """Length of the lines along which the three phases meet in a unit of volume, 1/um^2: where the cell reacts.
+
+    Twice the number of points in which they cross a plane per area (L_V = 2 P_A), averaged over planes across the axes.
+    """
+    check(labels, voxel_nm)
+    return 2 * float(np.mean(triple_points(labels))) / (voxel_nm / 1000) ** 2
+
+
+def triple_phase_edges(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> float:
+    """The same length along the voxel edges of a stack, 1/um^2: a staircase, 1.5 times as long as the line it follows.
+
+    1.5 is the mean of |x| + |y| + |z| over all directions; along an axis it is 1, along a diagonal of the voxel 1.73.
+    Raises ValueError for a single slice.
+    """
+    check(labels, voxel_nm)
+    if labels.ndim != 3 or min(labels.shape) < 2:
+        raise ValueError(f"voxel edges need a stack of slices (Z, Y, X), got shape {labels.shape}")
+    return sum(triple_points(labels)) / (voxel_nm / 1000) ** 2
+
+
+def percolated_fraction(labels: np.ndarray, phase: int, axis: int = 0) -> float:
+    """Share of a phase in pieces that reach both ends of an axis through faces of voxels, 0..1; nan without the phase."""
+    check(labels)
+    pieces, _ = connected(labels == phase)
+    ends = np.take(pieces, 0, axis), np.take(pieces, -1, axis)
+    through = np.setdiff1d(np.intersect1d(*ends), 0)
+    sizes = np.bincount(pieces.ravel())
+    return float(sizes[through].sum() / sizes[1:].sum()) if len(sizes) > 1 else float("nan")
 
 
 def chord_lengths(labels: np.ndarray, phase: int) -> np.ndarray:
@@ -77,3 +133,19 @@ def label_agreement(labels: np.ndarray, lags: Iterable[int]) -> dict[int, float]
     if wrong:
         raise ValueError(f"lags must be from 0 to {len(labels) - 1} for {len(labels)} slices, got {wrong}")
     return {lag: float(np.mean(labels[lag:] == labels[: len(labels) - lag])) for lag in lags}
+
+
+def quantities(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> dict[str, float]:
+    """All of them by name and unit, for a table; mean chords and percolated fractions are averages over the axes."""
+    found = {f"{phase}, volume fraction": float(share)
+             for phase, share in zip(PHASES, volume_fractions(labels), strict=True)}
+    for (i, j), area in interface_area(labels, voxel_nm).items():
+        found[f"{PHASES[i]}-{PHASES[j]} interface, 1/µm"] = area
+    found["triple-phase boundary, 1/µm²"] = triple_phase_boundary(labels, voxel_nm)
+    for index, phase in enumerate(PHASES):
+        chords = chord_lengths(labels, index)
+        found[f"{phase}, mean chord, µm"] = float(chords.mean()) * voxel_nm / 1000 if len(chords) else float("nan")
+    for index, phase in enumerate(PHASES):
+        paths = [percolated_fraction(labels, index, axis) for axis in range(labels.ndim)]
+        found[f"{phase}, percolated fraction"] = float(np.mean(paths))
+    return found

@@ -42,6 +42,11 @@ class Scores:
         """The headline Dice: averaged over images, then over phases."""
         return float(self.dice.mean(0).mean())
 
+    def fractions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Volume fractions by image and phase, the true and the predicted ones, (N, 3) each: no slice is needed."""
+        pixels = self.confusion.sum((1, 2), keepdims=True)[..., 0]
+        return self.confusion.sum(2) / pixels, self.confusion.sum(1) / pixels
+
     def kinds(self) -> dict[str, float]:
         """What may be meant by "the Dice" of these images: the headline, and the same errors counted otherwise."""
         counts = torch.from_numpy(self.confusion)

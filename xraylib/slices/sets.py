@@ -21,13 +21,18 @@ SEED, TEST_SEED = 0, 1       # of the volumes that the built-in slices and their
 SPLIT, COPIES, WINDOW = 0, 1, 2   # what is drawn at random, as a second word of the seed: so that no two are alike
 
 
+def built_in_folder(n: int, size: int, seed: int) -> Path:
+    """Where the built-in slices of these numbers lie, or will lie."""
+    return home() / "data" / "built-in" / f"v{VERSION}-{n}x{size}-seed{seed}"
+
+
 def built_in(n: int, size: int, seed: int) -> Slices:
     """The first n slices of the built-in volume of this seed; made once, then read from disk.
 
     They lie in ``home()/data/built-in/`` in the layout of `labelled.load`; ``truth/`` beside them holds the perfect
     labels.
     """
-    folder = home() / "data" / "built-in" / f"v{VERSION}-{n}x{size}-seed{seed}"
+    folder = built_in_folder(n, size, seed)
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
@@ -38,6 +43,15 @@ def built_in(n: int, size: int, seed: int) -> Slices:
                 tiff.write(labelled.as_values(sample.truth), here, part / "truth", compression="zlib")
                 bar.update(len(here))
     return labelled.load(folder)
+
+
+def perfect_test(profile: str) -> Slices:
+    """The built-in test block with perfect labels: the material itself, before a hand drew its imperfect ones."""
+    _, n_test, size = SIZES[profile]
+    test = built_in(n_test, size, TEST_SEED)
+    paths = tiff.find(built_in_folder(n_test, size, TEST_SEED) / "truth")
+    return Slices(test.images, [labelled.to_classes(tiff.read(path, np.uint8), path) for path in paths.values()],
+                  test.numbers)
 
 
 def built_in_fingerprint(profile: str) -> str:

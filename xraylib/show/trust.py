@@ -1,0 +1,86 @@
+"""Figures of what a segmentation is worth: against other methods, in a material's quantities, in confidence."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..material.classical import METHODS, NETWORK
+from ..material.phases import three_meet
+from ..material.trust import Reliability
+from .plots import INK, OTHER_INK, PALE_INK, mask_image, show
+
+STYLES = {**dict(zip(METHODS, (("v", "0.75"), ("^", "0.75"), ("s", "0.55"), ("D", "0.55"), ("p", "0.55"),
+                               ("o", OTHER_INK)), strict=True)), NETWORK: ("o", INK)}
+
+
+def fall_with_noise(rows: Sequence[Mapping], ax: Axes, name: str = "{}", lines: bool = True) -> None:
+    """Dice against the noise of the slices that are segmented, one line a method; bars over the runs of the same one.
+
+    ``rows``: as `classical.contest` gives them, of one training noise. ``lines``: else open circles alone.
+    """
+    for method, (marker, colour) in STYLES.items():
+        of = [row for row in rows if row["method"] == method]
+        if not of:
+            continue
+        dice = 100 * np.array([row["dice"] for row in of])
+        spread = dice.std(0, ddof=1) if len(of) > 1 else None
+        look = {"fmt": f"{marker}-", "ms": 4, "capsize": 2} if lines else {"fmt": "o", "mfc": "none", "ms": 9}
+        ax.errorbar(np.array(of[0]["noise_stds"]) / 1000, dice.mean(0), spread, color=colour, label=name.format(method),
+                    **look)
+    ax.set(xlabel="noise in the slices that are segmented, thousand grey levels", ylabel="test block Dice, %")
+    ax.grid(alpha=0.3)
+
+
+def against_dice(points: Mapping[str, Sequence[tuple[float, float]]], ax: Axes, title: str) -> None:
+    """How far a quantity is off, in per cent of the true one, against Dice in per cent; points of a name are runs."""
+    for (name, pairs), marker in zip(points.items(), "osDv^p<>hX*", strict=False):
+        ax.plot(*np.transpose(pairs), marker, ms=6, label=name, color=INK if NETWORK in name else PALE_INK,
+                mfc="none" if NETWORK in name else None)
+    ax.axhline(0, color=INK, lw=1)
+    ax.set(xlabel="Dice, %", title=title)
+    ax.grid(alpha=0.3)
+
+
+def reliability_diagram(named: Mapping[str, Reliability], ax: Axes) -> None:
+    """Accuracy against confidence in bins of it, a curve a name; on the diagonal, confidence means what it says."""
+    ax.plot([1 / 3, 1], [1 / 3, 1], color=PALE_INK, ls="--", label="as it should be")
+    for (name, of), (style, colour) in zip(named.items(), (("o-", INK), ("s-", OTHER_INK), ("v:", OTHER_INK)),
+                                           strict=False):
+        ax.plot(of.confidence, of.accuracy, style, color=colour, ms=4, label=f"{name}: error {100 * of.error:.1f} %")
+    ax.set(xlabel="confidence (probability of the chosen phase)", ylabel="share of them that is right", ylim=(0, 1.02))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, loc="upper left")
+
+
+def confidence_with_noise(noise_stds: Sequence[float], of: Sequence[Reliability], ax: Axes) -> None:
+    """Mean confidence and accuracy against noise: where they part, the network does not know that it fails."""
+    confidence, accuracy = 100 * np.array([each.mean for each in of]).T
+    levels = np.array(noise_stds) / 1000
+    ax.plot(levels, confidence, "s-", color=OTHER_INK, label="mean confidence")
+    ax.plot(levels, accuracy, "o-", color=INK, label="pixels that are right")
+    ax.fill_between(levels, confidence, accuracy, color=OTHER_INK, alpha=0.12, lw=0)
+    ax.set(xlabel="added noise, thousand grey levels", ylabel="%", ylim=(0, 103))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, loc="lower left")
+
+
+def shares(found: np.ndarray, names: Sequence[str], ax: Axes, xlabel: str) -> None:
+    """Bars by bins: the share of all pixels and of the wrong ones; above them, how many of the bin's are wrong.
+
+    ``found``: (3, bins), as `trust.share_wrong` gives it.
+    """
+    place = np.arange(len(names))
+    ax.bar(place - 0.2, 100 * found[0], 0.4, color=PALE_INK, label="of all pixels")
+    ax.bar(place + 0.2, 100 * found[1], 0.4, color=OTHER_INK, label="of the wrong pixels")
+    for at, column in zip(place, found.T, strict=True):
+        ax.text(at, 100 * column[:2].max() + 1, f"{100 * column[2]:.2g} %\nwrong", ha="center", va="bottom", fontsize=8)
+    ax.set(xticks=place, xticklabels=names, xlabel=xlabel, ylabel="share, %", ylim=(0, 100 * found[:2].max() + 14))
+    ax.legend(frameon=False)
+
+
+def triple_picture(labels: np.ndarray, ax: Axes, title: str) -> None:
+    """A mask, (H, W), with a dot at each corner where three phases meet."""
+    show(mask_image(labels), ax, title)
+    rows, columns = np.nonzero(three_meet(labels))
+    ax.plot(columns + 0.5, rows + 0.5, "o", ms=7, mfc="white", mec="black")
