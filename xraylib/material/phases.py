@@ -96,7 +96,7 @@ def triple_phase_edges(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> float:
 
 
 def percolated_fraction(labels: np.ndarray, phase: int, axis: int = 0) -> float:
-    """Share of a phase in pieces that reach both ends of an axis through faces of voxels, 0..1; nan without the phase."""
+    """Share of a phase in pieces that reach both ends of an axis, joined by faces, 0..1; nan where the phase is absent."""
     check(labels)
     pieces, _ = connected(labels == phase)
     ends = np.take(pieces, 0, axis), np.take(pieces, -1, axis)
