@@ -38,10 +38,15 @@ def cut(image: np.ndarray, limits: Sequence[float]) -> np.ndarray:
     return np.digitize(image, limits).astype(np.uint8)
 
 
-def midpoints(train: Slices, _seed: int) -> Predictor:
-    """The two thresholds half-way between the phases' mean grey levels."""
+def midpoint_limits(train: Slices) -> np.ndarray:
+    """The two grey levels half-way between those of the phases."""
     means = grey_levels(train)
-    limits = (means[:-1] + means[1:]) / 2
+    return (means[:-1] + means[1:]) / 2
+
+
+def midpoints(train: Slices, _seed: int) -> Predictor:
+    """Thresholds half-way between the phases' mean grey levels."""
+    limits = midpoint_limits(train)
     return lambda images: [cut(image, limits) for image in images]
 
 

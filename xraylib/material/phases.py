@@ -4,11 +4,12 @@ Labels are class indices (0 pore, 1 YSZ, 2 nickel), uint8, of shape (Z, Y, X) or
 isotropic: every measure is an average over the axes, as in stereology (Underwood 1970, Quantitative Stereology).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
 from scipy.ndimage import label as connected
+from scipy.ndimage import uniform_filter
 
 from ..slices.labelled import PHASES, VOXEL_NM
 
@@ -96,7 +97,7 @@ def triple_phase_edges(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> float:
 
 
 def percolated_fraction(labels: np.ndarray, phase: int, axis: int = 0) -> float:
-    """Share of a phase in pieces that reach both ends of an axis, joined by faces, 0..1; nan where the phase is absent."""
+    """Share of a phase in pieces that reach both ends of an axis, joined by faces, 0..1; nan without the phase."""
     check(labels)
     pieces, _ = connected(labels == phase)
     ends = np.take(pieces, 0, axis), np.take(pieces, -1, axis)
@@ -149,3 +150,14 @@ def quantities(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> dict[str, floa
         paths = [percolated_fraction(labels, index, axis) for axis in range(labels.ndim)]
         found[f"{phase}, percolated fraction"] = float(np.mean(paths))
     return found
+
+
+def off(found: Mapping[str, float], true: Mapping[str, float]) -> dict[str, float]:
+    """How far each quantity is from the true one, as a share of it: 0.26 is 26 % too much; nan where that is 0."""
+    return {name: found[name] / (value or np.nan) - 1 for name, value in true.items()}
+
+
+def majority(labels: np.ndarray, side: int = 3) -> np.ndarray:
+    """The most frequent phase in a square or cube around each voxel, ``side`` voxels wide: uint8, of the same shape."""
+    share = [uniform_filter((labels == phase).astype(np.float32), side) for phase in range(len(PHASES))]
+    return np.argmax(share, 0).astype(np.uint8)

@@ -1,8 +1,8 @@
 """How far a segmentation can be trusted: what its confidence is worth, where its errors lie, and whose they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..predict.network import logits_of
-from ..predict.scores import Scores
+from ..predict.network import logits_of, predict
+from ..predict.scores import Scores, score
+from ..runs.folder import Run
 from ..slices.labelled import PHASES, VOXEL_NM, Slices
 from ..unet import UNet
-from .phases import interface_area
+from .phases import interface_area, off, quantities
 
 # -- confidence -------------------------------------------------------------------------------------------------------
 
@@ -134,3 +135,22 @@ def whose(predicted: Sequence[np.ndarray], labels: Sequence[np.ndarray], truth: 
         kinds += [np.sum(differ & (guess == true)), np.sum(differ & (label == true)),
                   np.sum(differ & (guess != true) & (label != true))]
     return kinds / max(kinds.sum(), 1)
+
+
+# -- on another volume ------------------------------------------------------------------------------------------------
+
+
+def transfer(networks: Mapping[str, Sequence[Run]], blocks: Mapping[str, Slices],
+             voxel_nm: float = VOXEL_NM) -> list[dict]:
+    """Networks on blocks of neighbouring slices, in Dice and in quantities: what a training elsewhere is worth there.
+
+    A row for each run and block: "trained on" and "block" (their names), "seed", "dice" (0..1), "off" (`phases.off`).
+    """
+    true = {name: quantities(np.stack(slices.labels), voxel_nm) for name, slices in blocks.items()}
+    rows = []
+    for (kind, runs), (name, slices) in product(networks.items(), blocks.items()):
+        for run in runs:
+            guess = predict(run.model(), slices.images)
+            rows.append({"trained on": kind, "block": name, "seed": run.config["seed"],
+                         "dice": score(guess, slices).mean, "off": off(quantities(guess, voxel_nm), true[name])})
+    return rows

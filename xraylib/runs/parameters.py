@@ -95,6 +95,7 @@ CHECKS = {
     "sizes": _sizes,
     "split": one_of("random", "block"),
     "noise_std": _real(0, 65535),
+    "voxel_nm": _real(1e-3, 1e9),
     "steps": _whole(1, 10_000_000, none=True),
     "evaluations": _whole(1, 10_000, none=True),
     "width": _whole(1, 512, none=True),

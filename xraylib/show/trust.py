@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..material.classical import METHODS, NETWORK
+from ..material.classical import METHODS, NETWORK, cut, gaussian, midpoint_limits
 from ..material.phases import three_meet
 from ..material.trust import Reliability
-from .plots import INK, OTHER_INK, PALE_INK, mask_image, show
+from ..noise import add_noise
+from ..slices.labelled import Slices
+from .explore import MAX_NOISE, SMALLEST, Panel, palette_choice, panel, slider
+from .plots import INK, OTHER_INK, PALE_INK, error_image, mask_image, show
+from .views import grey_picture, legend, numbers, side_by_side
 
 STYLES = {**dict(zip(METHODS, (("v", "0.75"), ("^", "0.75"), ("s", "0.55"), ("D", "0.55"), ("p", "0.55"),
                                ("o", OTHER_INK)), strict=True)), NETWORK: ("o", INK)}
@@ -84,3 +88,21 @@ def triple_picture(labels: np.ndarray, ax: Axes, title: str) -> None:
     show(mask_image(labels), ax, title)
     rows, columns = np.nonzero(three_meet(labels))
     ax.plot(columns + 0.5, rows + 0.5, "o", ms=7, mfc="white", mec="black")
+
+
+def explore_thresholds(slices: Slices, seed: int = 0) -> Panel:
+    """Sliders to segment by hand: noise, a Gaussian filter and two thresholds, which begin at the phases' midpoints."""
+    low, high = (round(limit, -2) for limit in midpoint_limits(slices))
+    controls = {"number": slider("slice", 1, len(slices), 1), "noise": slider("added noise", 0, MAX_NOISE, 0, 500),
+                "sigma": slider("Gaussian, 0.1 px", 0, 50, 0, 1), "low": slider("pore below", 0, 2**16, int(low), 100),
+                "high": slider("nickel above", 0, 2**16, int(high), 100), "palette": palette_choice()}
+
+    def draw(number: int, noise: int, sigma: int, low: int, high: int, palette: str) -> tuple[np.ndarray, str]:
+        truth = slices.labels[number - 1]
+        image = add_noise(slices.images[number - 1], noise, seed, int(slices.numbers[number - 1]))
+        smooth = gaussian(image, sigma / 10)
+        labels = cut(smooth, sorted((low, high)))
+        shown = side_by_side([grey_picture(smooth), error_image(truth, labels, palette)])
+        return shown, numbers(truth, labels) + legend(palette)
+
+    return panel(controls, draw, f"{2 * (max(slices.shape[1], SMALLEST) + 8)}px")
