@@ -1,8 +1,8 @@
-# make run      the notebooks on the built-in data, and runs/summary.md     (DATA=folder PROFILE=laptop SEED=0
-#               NAMES=02_noisy_train PARAMETERS="-p noise_std 3000")
+# make run      notebooks 1 to 4 on the built-in data, and runs/summary.md  (DATA=folder PROFILE=laptop SEED=0
+#               NAMES="02_noisy_train outlook/10_trust" PARAMETERS="-p noise_std 3000")
 # make test     unit tests, the notebooks in the tiny profile, lint
 # make lab      JupyterLab on the notebooks
-# make publish  make the runs of data/published (an hour), and execute the notebooks in place with three seeds
+# make publish  make the runs of data/published (an hour and a half), and execute the notebooks in place with three seeds
 # make bench    the measurements of tests/bench/RESULTS.md                  (DATA=folder of real slices)
 # make prove    the heavy proofs, outside CI
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -11,7 +11,8 @@ PYTHON ?= python3
 PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin
-NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
+NAMES := $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb))
+OUTLOOK := $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/outlook/*.ipynb))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))$(if $(PARAMETERS),$(shell echo "$(PARAMETERS)" | tr -cs '[:alnum:].\n' -))
 
 .PHONY: run test chromium lab publish bench prove
@@ -32,13 +33,14 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test,cluster]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps taufactor==1.2.1  # needed by tests; not its VTK
 	touch $@
 
 test: .venv/ready chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
-	rm -rf build/nbval && mkdir -p build/nbval
-	for name in $(NAMES); do $(BIN)/papermill --prepare-only --no-progress-bar notebooks/$$name.ipynb build/nbval/$$name.ipynb \
+	rm -rf build/nbval && mkdir -p build/nbval/outlook
+	for name in $(NAMES) $(OUTLOOK); do $(BIN)/papermill --prepare-only --no-progress-bar notebooks/$$name.ipynb build/nbval/$$name.ipynb \
 	    -p profile tiny -p n_seeds 2 || exit 1; done
 	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest --nbval-lax build/nbval
 
@@ -53,7 +55,7 @@ lab: .venv/ready
 
 publish: .venv/ready
 	$(BIN)/python tests/publish.py
-	for name in $(NAMES); do \
+	for name in $(NAMES) $(OUTLOOK); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
 

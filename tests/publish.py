@@ -1,20 +1,25 @@
 """Make what stands behind the stored notebooks and is shown in them, and copy it to data/published/.
 
-    python tests/publish.py        before the notebooks are executed in place; `make publish` does both
+    python tests/publish.py           before the notebooks are executed in place; `make publish` does both
+    python tests/publish.py FOLDER    only what notebook 10 tells of the real slices, which are in this folder
 
-That is the notebooks' own runs (laptop profile, built-in data, seeds 0 to 2), and runs that are too long for a reader:
-other splits, the poster's recipe on a smaller network, the sweep over labels and steps. An hour on 2 cores the first
-time; complete runs are kept. Only some come with weights (`has_weights`) or snapshots of the training (`copy`).
+That is the notebooks' own runs (laptop profile, built-in data, seeds 0 to 2), and what is too long for a reader: other
+splits, the poster's recipe on a smaller network, the sweep over labels and steps, the methods without a network. An
+hour and a half on 2 cores the first time; complete runs are kept. Only some come with weights (`has_weights`) or
+snapshots of the training (`copy`).
 """
 
 import shutil
+import sys
 from collections.abc import Iterator
 
 from xraylib.experiments import EXPERIMENTS
 from xraylib.files import shipped, write_json
+from xraylib.material.classical import contest
+from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
 from xraylib.predict.network import predict
-from xraylib.runs.folder import Run, folder_of, published
+from xraylib.runs.folder import Run, execute, folder_of, published
 from xraylib.runs.profiles import Config, configure
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
@@ -26,14 +31,20 @@ SEEDS = range(3)
 PARTS = (0.0625, 0.25, 1, 2, 5, 15, 45, 105, 400)            # of notebook 4's second figure: slices, and steps
 BUDGETS = (150, 750, 3000)
 POSTERS = {"profile": "paper", "width": 16, "depth": 4, "crop": 256, "steps": 1500, "evaluations": 30}
+FEW = (1, 5, 25)                                             # of notebook 10: slices that every method learns from
+NOISES = (0, 1000, 2000, 5000, 10000, 15000)
 SPARSE = {"n_train": 25, "n_val": 475}                       # few of all slices, so that some are far from them
 MEMORISER = SPARSE | {"width": 32, "depth": 3, "steps": 2000}
+
+
+CONTESTS = ("01_baseline", "07_noisy_only")
 
 
 def grids() -> Iterator[tuple[str, dict]]:
     """Experiment and parameters of everything that is published."""
     yield from (("01_baseline", parameters) for parameters in ({}, {"split": "block"}, SPARSE, MEMORISER))
     yield from (("02_noisy_train", {}), ("02_noisy_train", {"noise_std": 0}), ("02_noisy_train", {"split": "block"}))
+    yield from ((name, {"n_train": n}) for name in CONTESTS for n in FEW)
     yield from (("03_noisy_val", {}), ("03_noisy_val", POSTERS))
     yield from (("04_size_sweep", {"n_train": n}) for n in EXPERIMENTS["04_size_sweep"].sizes)
     yield from (("04_size_sweep", {"n_train": n, "steps": steps}) for n in PARTS for steps in BUDGETS)
@@ -50,7 +61,7 @@ def has_weights(config: Config) -> bool:
     sizes = EXPERIMENTS[config.experiment].sizes
     own = config == configure(config.experiment, profile="laptop", n_train=config.n_train, seed=config.seed,
                               noise_std=config.noise_std, split=config.split)
-    return own and config.n_train in (None, *(sizes if config.seed == 0 else (*sizes[:1], *sizes[-1:])))
+    return own and (config.n_train in (None, 5, *sizes[-1:]) or (config.seed == 0 and config.n_train in sizes))
 
 
 def copy(config: Config, run: Run, source: Source) -> None:
@@ -59,7 +70,8 @@ def copy(config: Config, run: Run, source: Source) -> None:
     names = ["config.json", "history.csv", "result.json"]
     if has_weights(config):
         names.append("model.safetensors")
-        if config.seed == 0 and config.experiment in ("01_baseline", "03_noisy_val"):
+        whole = config.seed == 0 and config.n_train is None and config.split == "random"
+        if whole and config.experiment in ("01_baseline", "03_noisy_val"):
             names += [f"epochs/{path.name}" for path in snapshots(run).values()]
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +91,38 @@ def readme_figure(source: Source) -> None:
     figure.savefig(shipped() / "published" / "same_slice.png", dpi=90)
 
 
+def methods(source: Source) -> Iterator[dict]:
+    """Every method without a network and the network, from few slices: the rows of notebook 10."""
+    for config in configs():
+        if config.experiment in CONTESTS and config.n_train in FEW and config.n_val is None:
+            train = config.draw(source.slices).train
+            levels = NOISES if config.n_train == 5 else (0, 5000)
+            yield from contest(execute(config, source), train, source.test.some(5), levels)
+
+
+def real(folder: str) -> Iterator[dict]:
+    """Networks of built-in and of real slices on blocks of real ones. Numbers alone: nothing else may be published."""
+    source = open_source("laptop", folder)
+    block = [configure("01_baseline", profile="laptop", split="block", seed=seed) for seed in SEEDS]
+    networks = {"real": sweep(block, source), "built-in": published("01_baseline")}
+    blocks = {"validation block": block[0].draw(source.slices).val, "test block": source.test}
+    yield from transfer(networks, blocks)
+
+
+def write_rows(name: str, rows: Iterator[dict]) -> None:
+    """A table as `folder.published_rows` reads it."""
+    write_json(shipped() / "published" / f"{name}.json", {"rows": list(rows)})
+
+
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        write_rows("real", real(sys.argv[1]))
+        sys.exit()
     source, wanted = open_source("laptop"), configs()
     runs = sweep(wanted, source, workers=2)
-    shutil.rmtree(shipped() / "published", ignore_errors=True)      # what breaks off here is whole after the next call
+    for name in EXPERIMENTS:                                        # what breaks off here is whole after the next call
+        shutil.rmtree(shipped() / "published" / name, ignore_errors=True)
     for config, run in zip(wanted, runs, strict=True):
         copy(config, run, source)
+    write_rows("methods", methods(source))
     readme_figure(source)

@@ -61,6 +61,16 @@ def test_experiment_3_validates_on_pairs_that_differ_by_the_noise_alone():
     assert not set(drawn.train.numbers) & set(clean.numbers)
 
 
+def test_experiment_7_is_the_baseline_with_noise_on_every_slice():
+    drawn = draw("07_noisy_only", profile="tiny", noise_std=3000, seed=2)
+    baseline = draw("01_baseline", profile="tiny", seed=2)
+    for noisy, clean in ((drawn.train, baseline.train), (drawn.val, baseline.val)):
+        assert np.array_equal(noisy.numbers, clean.numbers) and len(noisy) in (24, 8)
+        assert (noisy.noise_std == 3000).all() and np.array_equal(noisy.labels, clean.labels)
+        added = np.subtract(noisy.images, clean.images, dtype=float)
+        assert added.std((1, 2)) == pytest.approx(3000, rel=0.2) and added.std() == pytest.approx(3000, rel=0.03)
+
+
 def test_noisy_copies_are_the_only_new_pixels():
     slices = blobs(60, 16, 16)
     for name in EXPERIMENTS:

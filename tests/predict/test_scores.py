@@ -62,6 +62,13 @@ def test_the_same_errors_counted_in_four_ways():
     assert kinds["without class 0 (pore)"] == pytest.approx(((1 + ysz) / 2 + 1) / 2)
 
 
+def test_volume_fractions_by_hand():
+    counts = np.array([[[3, 1, 0], [2, 2, 0], [0, 0, 2]], [[8, 0, 0], [4, 4, 0], [0, 4, 0]]])     # [true, predicted]
+    true, predicted = Scores(counts, np.arange(2), np.zeros(2)).fractions()
+    assert true.tolist() == [[4 / 10, 4 / 10, 2 / 10], [8 / 20, 8 / 20, 4 / 20]]       # of 10 and of 20 pixels
+    assert predicted.tolist() == [[5 / 10, 3 / 10, 2 / 10], [12 / 20, 8 / 20, 0]]
+
+
 def test_a_prediction_without_a_network_is_scored_alike():
     predicted = [(label + 1) % 3 for label in VAL.labels]
     assert score(VAL.labels, VAL).mean == 1 and score(predicted, VAL).mean == 0

@@ -88,8 +88,10 @@ def peak_of_children() -> float:
 
 
 def colab(temporary: Path) -> None:
+    not_there = ("torch", "ipywidgets", "jupyterlab", "papermill", "imagecodecs")     # or there in another version
+    shipped = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["notebooks"]
     python = environment(temporary / "venv", "ipykernel", "ipywidgets==7.7.1",
-                         *(name for name in PROJECT["dependencies"] if not name.startswith(("torch", "ipywidgets"))))
+                         *(name for name in shipped if not name.startswith(not_there)))
     (site,) = (temporary / "venv").glob("lib/python*/site-packages")
     (site / "google" / "colab").mkdir(parents=True)
     (site / "google" / "colab" / "__init__.py").touch()
@@ -99,7 +101,7 @@ def colab(temporary: Path) -> None:
     before = installed(python)
     missing = subprocess.run([python, "-c", "import xraylib"], cwd=temporary, capture_output=True)
     assert missing.returncode != 0, "xraylib is there before the set-up cell has run"
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for notebook in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         moves, told = (MOVES, ", all sliders moved") if notebook.stem == "01_baseline" else ("", "")
         seconds = execute(notebook, python, temporary, moves, XRAYLIB_SOURCE=str(ROOT), XRAYLIB_PROFILE="tiny")
         print(f"Colab's packages, {notebook.stem}, tiny{told}: {seconds:.0f} s", flush=True)

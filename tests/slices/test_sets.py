@@ -120,6 +120,17 @@ def test_built_in_slices_are_made_once_and_whole(home, monkeypatch):
     assert sets.open_source("tiny").slices.fingerprint() == first.slices.fingerprint()
 
 
+def test_the_perfect_test_block_differs_in_its_labels_alone():
+    test = sets.built_in_test("tiny")
+    perfect = sets.perfected(test, "tiny")
+    assert test.fingerprint() == sets.open_source("tiny").test.fingerprint()
+    assert np.array_equal(perfect.images, test.images) and np.array_equal(perfect.numbers, test.numbers)
+    agreement = [(one == other).mean() for one, other in zip(perfect.labels, test.labels, strict=True)]
+    assert len(agreement) == 8 and all(0.9 < share < 1 for share in agreement)         # the hand slips at interfaces
+    assert perfect.labels[0].dtype == np.uint8 and set(np.unique(perfect.labels)) == {0, 1, 2}
+    assert not perfect.noise_std.any()
+
+
 def test_built_in_slices_that_break_off_leave_nothing_behind(home, monkeypatch):
     def broken(*_):
         raise OSError("no space left")

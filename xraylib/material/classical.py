@@ -52,8 +52,11 @@ def midpoints(train: Slices, _seed: int) -> Predictor:
 
 def otsu(_train: Slices, _seed: int) -> Predictor:
     """Two thresholds for each slice from its histogram alone: the least variance within classes (Otsu 1979)."""
-    limits = partial(threshold_multiotsu, classes=len(PHASES))
-    return lambda images: [cut(image, limits(image.astype(np.float32))) for image in images]   # float: of 256 bins
+    def limits(image: np.ndarray) -> np.ndarray:
+        """The upper ends of the bins, of 256, that each class but the last ends with."""
+        return threshold_multiotsu(image.astype(np.float32), len(PHASES)) + np.ptp(image) / 512
+
+    return lambda images: [cut(image, limits(image)) for image in images]
 
 
 def best_thresholds(histograms: np.ndarray) -> tuple[float, tuple[int, int]]:
@@ -61,9 +64,9 @@ def best_thresholds(histograms: np.ndarray) -> tuple[float, tuple[int, int]]:
     below = np.concatenate([np.zeros((3, 1), np.int64), histograms.cumsum(1)], 1)    # of a phase, below a limit
     own, every, total = below, below.sum(0), below[:, -1]
     low, high = np.arange(len(every))[:, None], np.arange(len(every))[None]
-    dice = 2 * own[0][low] / (every[low] + total[0])
+    dice = 2 * own[0][low] / np.maximum(every[low] + total[0], 1)
     dice = dice + 2 * (own[1][high] - own[1][low]) / np.maximum(every[high] - every[low] + total[1], 1)
-    dice = dice + 2 * (total[2] - own[2][high]) / (every[-1] - every[high] + total[2])
+    dice = dice + 2 * (total[2] - own[2][high]) / np.maximum(every[-1] - every[high] + total[2], 1)
     dice = np.where(high >= low, dice / 3, 0)
     best = np.unravel_index(dice.argmax(), dice.shape)
     return float(dice[best]), (int(best[0]), int(best[1]))
@@ -114,8 +117,9 @@ def features(image: np.ndarray) -> np.ndarray:
     image, found = image.astype(np.float32), []
     for sigma in SCALES:
         found += [smooth(image, sigma) for smooth in (gaussian_filter, gaussian_laplace, gaussian_gradient_magnitude)]
-        found += [*structure_tensor_eigenvalues(structure_tensor(image, sigma)),
-                  *hessian_matrix_eigvals(hessian_matrix(image, sigma, use_gaussian_derivatives=False))]
+        tensor = structure_tensor(image, sigma, mode="reflect")
+        hessian = hessian_matrix(image, sigma, mode="reflect", use_gaussian_derivatives=False)
+        found += [*structure_tensor_eigenvalues(tensor), *hessian_matrix_eigvals(hessian)]
     return np.stack([feature.ravel() for feature in found], 1, dtype=np.float32)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
+from scipy.ndimage import correlate1d
 from scipy.ndimage import label as connected
-from scipy.ndimage import uniform_filter
 
 from ..slices.labelled import PHASES, VOXEL_NM
 
@@ -79,6 +79,7 @@ def triple_phase_boundary(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> flo
     """Length of the lines along which the three phases meet in a unit of volume, 1/um^2: where the cell reacts.
 
     Twice the number of points in which they cross a plane per area (L_V = 2 P_A), averaged over planes across the axes.
+    On voxels a phase that ends in a wedge of 30 to 45 degrees meets the others in 1.1 to 1.2 corners instead of one.
     """
     check(labels, voxel_nm)
     return 2 * float(np.mean(triple_points(labels))) / (voxel_nm / 1000) ** 2
@@ -147,7 +148,7 @@ def quantities(labels: np.ndarray, voxel_nm: float = VOXEL_NM) -> dict[str, floa
         chords = chord_lengths(labels, index)
         found[f"{phase}, mean chord, µm"] = float(chords.mean()) * voxel_nm / 1000 if len(chords) else float("nan")
     for index, phase in enumerate(PHASES):
-        paths = [percolated_fraction(labels, index, axis) for axis in range(labels.ndim)]
+        paths = [percolated_fraction(labels, index, axis) for axis in range(labels.ndim) if labels.shape[axis] > 1]
         found[f"{phase}, percolated fraction"] = float(np.mean(paths))
     return found
 
@@ -157,7 +158,13 @@ def off(found: Mapping[str, float], true: Mapping[str, float]) -> dict[str, floa
     return {name: found[name] / (value or np.nan) - 1 for name, value in true.items()}
 
 
-def majority(labels: np.ndarray, side: int = 3) -> np.ndarray:
-    """The most frequent phase in a square or cube around each voxel, ``side`` voxels wide: uint8, of the same shape."""
-    share = [uniform_filter((labels == phase).astype(np.float32), side) for phase in range(len(PHASES))]
-    return np.argmax(share, 0).astype(np.uint8)
+def majority(labels: np.ndarray) -> np.ndarray:
+    """The most frequent phase in the 3 x 3 pixels or 3 x 3 x 3 voxels around each: uint8, of the same shape."""
+    found, most = np.zeros(labels.shape, np.uint8), np.zeros(labels.shape, np.uint8)
+    for phase in range(len(PHASES)):
+        count = (labels == phase).astype(np.uint8)
+        for axis in range(labels.ndim):
+            count = correlate1d(count, np.ones(3), axis, mode="nearest")
+        found[count > most] = phase
+        np.maximum(most, count, out=most)
+    return found

@@ -1,6 +1,6 @@
 """How far a segmentation can be trusted: what its confidence is worth, where its errors lie, and whose they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -84,7 +84,8 @@ def fit_temperature(logits: Tensor, truth: Tensor) -> float:
 def feature_size(labels: np.ndarray) -> np.ndarray:
     """How thick the feature is that a pixel belongs to, px: class indices (H, W) -> float (H, W).
 
-    A feature is a connected piece of one phase; its thickness is the diameter of the largest circle inside.
+    A feature is a connected piece of one phase in the slice; its thickness is the diameter of the largest disc inside
+    that has a pixel in its middle: 4 px count as 3, and the border of the slice is an end.
     """
     size = np.zeros(labels.shape)
     for phase in range(len(PHASES)):
@@ -95,25 +96,29 @@ def feature_size(labels: np.ndarray) -> np.ndarray:
     return size
 
 
-def share_wrong(of: Sequence[np.ndarray], wrong: Sequence[np.ndarray], edges: Sequence[float]) -> np.ndarray:
+def share_wrong(of: Callable[[np.ndarray], np.ndarray], labels: Sequence[np.ndarray], predicted: Sequence[np.ndarray],
+                edges: Sequence[float]) -> np.ndarray:
     """By bins of a number that every pixel has: (3, bins).
 
     The share of all pixels in the bin, the share of the wrong pixels in it, and how many of the bin's pixels are wrong
-    (nan for an empty bin). ``of``: the number, `scores.interface_distance` or `feature_size`, N of (H, W); ``wrong``:
-    bool, N of (H, W); ``edges``: of the bins, from low up to below high.
+    (nan for an empty bin). ``of``: the number from the label, as `scores.interface_distance` or `feature_size` has it;
+    ``labels``, ``predicted``: class indices, N of (H, W); ``edges``: of the bins, which cover every pixel.
     """
-    every = sum(np.histogram(values, edges)[0] for values in of)
-    bad = sum(np.histogram(values[mask], edges)[0] for values, mask in zip(of, wrong, strict=True))
-    pixels, faults = sum(values.size for values in of), max(sum(int(mask.sum()) for mask in wrong), 1)
-    return np.array([every / pixels, bad / faults, np.divide(bad, every, out=np.full(len(bad), np.nan),
-                                                             where=every > 0)])
+    every, bad = np.zeros((2, len(edges) - 1), np.int64)
+    for label, guess in zip(labels, predicted, strict=True):
+        number = of(label)
+        every += np.histogram(number, edges)[0]
+        bad += np.histogram(number[label != guess], edges)[0]
+    return np.array([every / every.sum(), bad / max(bad.sum(), 1),
+                     np.divide(bad, every, out=np.full(len(bad), np.nan), where=every > 0)])
 
 
 def wrong_layer(scores: Scores, labels: Sequence[np.ndarray],
                 voxel_nm: float = VOXEL_NM) -> dict[tuple[int, int], tuple[float, float]]:
     """Of each two phases: their share of the wrong pixels (0..1), and how thick a layer these are at the interface, nm.
 
-    The layer: the wrong part of the volume divided by the area of the interface in a unit of volume.
+    The layer: the wrong part of the volume divided by the area of the interface in a unit of volume, which is an average
+    over all directions. ``labels``: neighbouring slices, those of the scores.
     """
     counts, area = scores.confusion.sum(0), interface_area(np.stack(labels), voxel_nm)
     wrong = {(i, j): int(counts[i, j] + counts[j, i]) for i, j in combinations(range(len(PHASES)), 2)}

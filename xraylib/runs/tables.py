@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -115,9 +116,9 @@ def against_poster(group: list[Run]) -> str:
     ])
 
 
-def complete() -> list[Run]:
-    """Every complete run under ``runs/``."""
-    return [load(result.parent) for result in sorted((home() / "runs").glob("*/*/result.json"))]
+def complete(below: Path | None = None) -> list[Run]:
+    """Every complete run under ``runs/``, or below this folder."""
+    return [load(result.parent) for result in sorted((below or home() / "runs").glob("*/*/result.json"))]
 
 
 def groups_of(runs: list[Run]) -> list[list[Run]]:

@@ -1,6 +1,7 @@
 """Figures of what a segmentation is worth: against other methods, in a material's quantities, in confidence."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,31 +15,31 @@ from .explore import MAX_NOISE, SMALLEST, Panel, palette_choice, panel, slider
 from .plots import INK, OTHER_INK, PALE_INK, error_image, mask_image, show
 from .views import grey_picture, legend, numbers, side_by_side
 
-STYLES = {**dict(zip(METHODS, (("v", "0.75"), ("^", "0.75"), ("s", "0.55"), ("D", "0.55"), ("p", "0.55"),
-                               ("o", OTHER_INK)), strict=True)), NETWORK: ("o", INK)}
+LOOKS = (("v:", "0.7"), ("^--", "0.7"), ("s:", "0.45"), ("D-", "0.45"), ("p--", "0.45"), ("o-", OTHER_INK))
+STYLES = dict(zip(METHODS, LOOKS, strict=True)) | {NETWORK: ("o-", INK)}     # marker, line and colour of each method
 
 
-def fall_with_noise(rows: Sequence[Mapping], ax: Axes, name: str = "{}", lines: bool = True) -> None:
+def fall_with_noise(rows: Sequence[Mapping], ax: Axes, lines: bool = True) -> None:
     """Dice against the noise of the slices that are segmented, one line a method; bars over the runs of the same one.
 
-    ``rows``: as `classical.contest` gives them, of one training noise. ``lines``: else open circles alone.
+    ``rows``: as `classical.contest` gives them, of one training noise. ``lines``: else open circles, and no name.
     """
-    for method, (marker, colour) in STYLES.items():
+    for method, (style, colour) in STYLES.items():
         of = [row for row in rows if row["method"] == method]
         if not of:
             continue
         dice = 100 * np.array([row["dice"] for row in of])
         spread = dice.std(0, ddof=1) if len(of) > 1 else None
-        look = {"fmt": f"{marker}-", "ms": 4, "capsize": 2} if lines else {"fmt": "o", "mfc": "none", "ms": 9}
-        ax.errorbar(np.array(of[0]["noise_stds"]) / 1000, dice.mean(0), spread, color=colour, label=name.format(method),
-                    **look)
+        look = ({"fmt": style, "ms": 4, "capsize": 2, "label": method} if lines else
+                {"fmt": "o", "mfc": "none", "ms": 9})
+        ax.errorbar(np.array(of[0]["noise_stds"]) / 1000, dice.mean(0), spread, color=colour, **look)
     ax.set(xlabel="noise in the slices that are segmented, thousand grey levels", ylabel="test block Dice, %")
     ax.grid(alpha=0.3)
 
 
 def against_dice(points: Mapping[str, Sequence[tuple[float, float]]], ax: Axes, title: str) -> None:
     """How far a quantity is off, in per cent of the true one, against Dice in per cent; points of a name are runs."""
-    for (name, pairs), marker in zip(points.items(), "osDv^p<>hX*", strict=False):
+    for (name, pairs), marker in zip(points.items(), cycle("osDv^p<>hX*"), strict=False):
         ax.plot(*np.transpose(pairs), marker, ms=6, label=name, color=INK if NETWORK in name else PALE_INK,
                 mfc="none" if NETWORK in name else None)
     ax.axhline(0, color=INK, lw=1)
@@ -49,8 +50,7 @@ def against_dice(points: Mapping[str, Sequence[tuple[float, float]]], ax: Axes, 
 def reliability_diagram(named: Mapping[str, Reliability], ax: Axes) -> None:
     """Accuracy against confidence in bins of it, a curve a name; on the diagonal, confidence means what it says."""
     ax.plot([1 / 3, 1], [1 / 3, 1], color=PALE_INK, ls="--", label="as it should be")
-    for (name, of), (style, colour) in zip(named.items(), (("o-", INK), ("s-", OTHER_INK), ("v:", OTHER_INK)),
-                                           strict=False):
+    for (name, of), (style, colour) in zip(named.items(), cycle((("o-", INK), ("s-", OTHER_INK))), strict=False):
         ax.plot(of.confidence, of.accuracy, style, color=colour, ms=4, label=f"{name}: error {100 * of.error:.1f} %")
     ax.set(xlabel="confidence (probability of the chosen phase)", ylabel="share of them that is right", ylim=(0, 1.02))
     ax.grid(alpha=0.3)
@@ -78,7 +78,8 @@ def shares(found: np.ndarray, names: Sequence[str], ax: Axes, xlabel: str) -> No
     ax.bar(place - 0.2, 100 * found[0], 0.4, color=PALE_INK, label="of all pixels")
     ax.bar(place + 0.2, 100 * found[1], 0.4, color=OTHER_INK, label="of the wrong pixels")
     for at, column in zip(place, found.T, strict=True):
-        ax.text(at, 100 * column[:2].max() + 1, f"{100 * column[2]:.2g} %\nwrong", ha="center", va="bottom", fontsize=8)
+        wrong = f"{100 * column[2]:.2f} %\nwrong" if column[0] else "none"
+        ax.text(at, 100 * column[:2].max() + 1, wrong, ha="center", va="bottom", fontsize=8)
     ax.set(xticks=place, xticklabels=names, xlabel=xlabel, ylabel="share, %", ylim=(0, 100 * found[:2].max() + 14))
     ax.legend(frameon=False)
 

@@ -45,13 +45,18 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     return labelled.load(folder)
 
 
-def perfect_test(profile: str) -> Slices:
-    """The built-in test block with perfect labels: the material itself, before a hand drew its imperfect ones."""
-    _, n_test, size = SIZES[profile]
-    test = built_in(n_test, size, TEST_SEED)
-    paths = tiff.find(built_in_folder(n_test, size, TEST_SEED) / "truth")
-    return Slices(test.images, [labelled.to_classes(tiff.read(path, np.uint8), path) for path in paths.values()],
-                  test.numbers)
+def built_in_test(profile: str) -> Slices:
+    """The built-in test block: another sample of the same material."""
+    _, n, size = SIZES[profile]
+    return built_in(n, size, TEST_SEED)
+
+
+def perfected(test: Slices, profile: str) -> Slices:
+    """Slices of the built-in test block with the labels of the material itself, which no hand has drawn."""
+    _, n, size = SIZES[profile]
+    paths = tiff.find(built_in_folder(n, size, TEST_SEED) / "truth")
+    labels = [labelled.to_classes(tiff.read(paths[number], np.uint8), paths[number]) for number in test.numbers]
+    return Slices(test.images, labels, test.numbers, test.noise_std)
 
 
 def built_in_fingerprint(profile: str) -> str:
@@ -74,13 +79,13 @@ class Source:
 def open_source(profile: str, data_dir: str = "") -> Source:
     """The data of a profile: the built-in slices, or a folder in the layout of `labelled.load`.
 
-    Built-in: the test block is another sample of the same material. A folder: its last tenth, after a gap of N/25
+    Built-in: the test block is another sample. A folder: its last tenth, after a gap of N/25
     slices that belong to neither, because neighbours in a volume are near-copies.
     """
     if not data_dir:
-        n, n_test, size = SIZES[profile]
-        slices, test = built_in(n, size, SEED), built_in(n_test, size, TEST_SEED)
-        return Source(slices, test, BUILT_IN, built_in_fingerprint(profile), (profile, data_dir))
+        n, _, size = SIZES[profile]
+        return Source(built_in(n, size, SEED), built_in_test(profile), BUILT_IN, built_in_fingerprint(profile),
+                      (profile, data_dir))
     slices = labelled.load(data_dir)
     n_test, gap = len(slices) // 10, gap_of(len(slices))
     if n_test < 1:
