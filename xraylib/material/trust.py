@@ -117,8 +117,8 @@ def wrong_layer(scores: Scores, labels: Sequence[np.ndarray],
                 voxel_nm: float = VOXEL_NM) -> dict[tuple[int, int], tuple[float, float]]:
     """Of each two phases: their share of the wrong pixels (0..1), and how thick a layer these are at the interface, nm.
 
-    The layer: the wrong part of the volume divided by the area of the interface in a unit of volume, which is an average
-    over all directions. ``labels``: neighbouring slices, those of the scores.
+    The layer: the wrong part of the volume divided by the area of the interface in a unit of volume, which is an
+    average over all directions. ``labels``: neighbouring slices, those of the scores.
     """
     counts, area = scores.confusion.sum(0), interface_area(np.stack(labels), voxel_nm)
     wrong = {(i, j): int(counts[i, j] + counts[j, i]) for i, j in combinations(range(len(PHASES)), 2)}
