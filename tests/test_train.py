@@ -9,7 +9,7 @@ from conftest import blobs
 
 from xraylib import train
 from xraylib.slices.labelled import Slices
-from xraylib.train import Learner, Recipe, TrainingError, crops, fit, flip, grey_statistics
+from xraylib.train import Learner, Recipe, TrainingError, crops, fit, grey_statistics
 from xraylib.unet import UNet
 
 RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nadam", lr=1e-2, steps=24, epochs=0,
@@ -111,13 +111,6 @@ def test_whole_slices_and_slices_smaller_than_the_crop(side):
     images, labels = ([torch.from_numpy(array) for array in arrays] for arrays in (TRAIN.images, TRAIN.labels))
     batch, _ = crops(images, labels, torch.tensor([2]), side, False, torch.Generator().manual_seed(0))
     assert torch.equal(batch[0, 0], images[2].float())
-
-
-def test_the_eight_flips_are_different_and_lose_nothing():
-    image = torch.arange(9).reshape(3, 3)
-    turned = [flip(image, turn) for turn in range(8)]
-    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
-    assert all(sorted(one.flatten().tolist()) == list(range(9)) for one in turned)
 
 
 def test_grey_statistics_are_those_of_all_pixels():

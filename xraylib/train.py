@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from .augment import flip
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
@@ -186,12 +187,6 @@ def crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int,
         cropped.append(flip(images[index][window].float(), turn))
         targets.append(flip(labels[index][window].long(), turn))
     return torch.stack(cropped).unsqueeze(1), torch.stack(targets)
-
-
-def flip(image: Tensor, turn: int) -> Tensor:
-    """One of the eight symmetries of the square, (H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes."""
-    image = image.flip([axis for axis in (0, 1) if turn >> axis & 1])
-    return image.T if turn & 4 else image
 
 
 def validation_row(scores: Scores) -> dict[str, float]:
