@@ -35,9 +35,11 @@ def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: in
     ``images``: grey levels 0..65535, float32 (B, 1, h + 2 margin, w + 2 margin); ``labels``: class indices, int64
     (B, h + 2 margin, w + 2 margin); ``margin``: px, what `margin_of` says; ``grey``: mean and deviation of the
     training set's grey levels, (2,); ``noise_max``: the largest standard deviation of "noise", grey levels.
-    Returns the same kinds, (B, 1, h, w) and (B, h, w). Bilinear sampling averages the noise that a slice has: after a
-    geometric transform its deviation is two thirds of what it was, on average, and neighbours are correlated. A network
-    that is trained on such crops alone sees more noise on real slices than it has learned; "noise" adds some again.
+    Returns the same kinds, (B, 1, h, w) and (B, h, w).
+
+    Bilinear sampling averages noise: after a geometric transform, white noise, as noise.py adds it, has two thirds of
+    its deviation on average; that of the built-in slices, which neighbouring pixels share, 0.92. A network that is
+    trained on such crops alone meets more noise on whole slices than it has learned; "noise" adds some again.
     """
     if margin:
         rows, columns = (side - 2 * margin for side in labels.shape[1:])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from .augment import flip
+from .augment import flip, margin_of, mirrored, transform
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
@@ -36,6 +36,8 @@ class Recipe:
     epochs: int            # passes over the training set, where steps is 0
     evaluations: int       # evaluations during training, evenly spaced
     eval_slices: int       # validation slices that each of them looks at (0: all)
+    transforms: tuple[str, ...] = ()   # of the crops, by their names in augment.py
+    noise_max: float = 0.0             # of the transform "noise": the largest standard deviation, grey levels
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
@@ -72,7 +74,8 @@ class Learner:
     def __init__(self, recipe: Recipe, train: Slices, seed: int):
         keep_freed_memory()
         self.recipe, self.device = recipe, best_device()
-        self.images, self.labels = ([torch.from_numpy(array).to(self.device) for array in arrays]
+        self.margin = margin_of(recipe.crop or max(train.shape), recipe.transforms)   # px around each slice, mirrored
+        self.images, self.labels = ([torch.from_numpy(mirrored(array, self.margin)).to(self.device) for array in arrays]
                                     for arrays in (train.images, train.labels))
         self.steps = recipe.steps or recipe.epochs * -(-len(train) // recipe.batch)
         self.model = new_unet(recipe, seed, train, self.device)
@@ -111,8 +114,11 @@ class Learner:
         return taken
 
     def crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """A random crop of each chosen slice, as the recipe says; see `crops`."""
-        return crops(self.images, self.labels, chosen, self.recipe.crop, self.recipe.augment, self.generator)
+        """A random crop of each chosen slice, as the recipe says; see `crops` and `augment.transform`."""
+        recipe, generator = self.recipe, self.generator
+        side = recipe.crop and recipe.crop + 2 * self.margin
+        batch = crops(self.images, self.labels, chosen, side, recipe.augment, generator)
+        return transform(*batch, recipe.transforms, self.margin, self.model.grey, recipe.noise_max, generator)
 
     def note(self, scores: Scores) -> None:
         """Add a row to the history; on a plateau, lower the learning rate. Raises `TrainingError` for a lost loss."""
