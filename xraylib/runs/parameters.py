@@ -107,6 +107,7 @@ CHECKS = {
     "n_val": _whole(1, 100_000, none=True),
     "sizes": _sizes,
     "split": one_of("random", "block"),
+    "split_seed": _whole(0, 2**31 - 1, none=True),
     "noise_std": _real(0, 65535),
     "voxel_nm": _real(1e-3, 1e9),
     "steps": _whole(1, 10_000_000, none=True),

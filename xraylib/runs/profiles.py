@@ -40,6 +40,7 @@ class Config:
     split: str             # "random" (as published) or "block" (contiguous, with a gap)
     noise_std: float       # standard deviation of the added noise, 16-bit grey levels
     recipe: Recipe
+    split_seed: int | None = None  # of the split alone: which slices train and validate (None: the seed)
 
     def facts(self) -> dict:
         """What config.json holds of it, and what names its run: see `facts_of`."""
@@ -57,10 +58,11 @@ class Config:
         by its gap; the note says so. Counts that the reader gave and that are not there raise `DataError`.
         """
         experiment, notes = EXPERIMENTS[self.experiment], []
+        seed = self.seed if self.split_seed is None else self.split_seed
 
         def split_as_asked(pool: Slices) -> Sets:
             asked = experiment.counts_in(self.profile)
-            train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, self.seed)
+            train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, seed)
             wanted = ceil(self.n_train or asked[0]), self.n_val or asked[1]
             if (len(train), len(val)) != wanted:
                 notes.append(f"Asked for are {wanted[0]} + {wanted[1]} slices, {len(pool)} are here"
@@ -99,8 +101,8 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
     facts = EXPERIMENTS[experiment]
-    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0,
-                "flips": None, "transforms": ()}
+    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "split_seed": None,
+                "noise_std": 5000.0, "flips": None, "transforms": ()}
     p = check(**defaults | dict(parameters or {}) | changes)
     recipe = replace((SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]],
                      **{name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
@@ -111,4 +113,4 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
     return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
-                  p["noise_std"] if facts.noisy else 0.0, recipe)
+                  p["noise_std"] if facts.noisy else 0.0, recipe, p["split_seed"])
