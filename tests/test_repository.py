@@ -48,8 +48,8 @@ def test_make_installs_the_torch_of_the_tested_environment():
 
 
 # The house, from the ground up: what stands here imports what stands before it, and nothing after.
-FLOORS = ["files", "workers", "unet", "dice", "slices", "noise", "experiments", "predict", "train", "runs", "material",
-          "show", "__main__"]
+FLOORS = ["files", "workers", "unet", "dice", "slices", "noise", "augment", "experiments", "predict", "train", "runs",
+          "material", "show", "__main__"]
 TAUGHT = ("unet", "dice", "noise", "train", "experiments")
 MODULES = sorted(path.relative_to(ROOT / "xraylib") for path in (ROOT / "xraylib").rglob("*.py")
                  if path.name != "__init__.py")
@@ -76,7 +76,7 @@ def test_nothing_imports_what_stands_above_it(module):
 
 
 def test_the_look_at_imports_sees_them():
-    assert imported(Path("train.py")) == {"dice", "predict", "slices", "unet"}
+    assert imported(Path("train.py")) == {"augment", "dice", "predict", "slices", "unet"}
     assert imported(Path("runs/folder.py")) > {"experiments", "files", "predict", "slices", "train", "runs"}
     assert "slices" in imported(Path("__main__.py")) and "runs" in imported(Path("__main__.py"))
 

@@ -1,5 +1,6 @@
 """The loop that the notebook shows, and what it is made of."""
 
+import hashlib
 import inspect
 
 import numpy as np
@@ -7,15 +8,17 @@ import pytest
 import torch
 from conftest import blobs
 
-from xraylib import train
+from xraylib import augment, train
+from xraylib.slices import sets
 from xraylib.slices.labelled import Slices
-from xraylib.train import Learner, Recipe, TrainingError, crops, fit, flip, grey_statistics
+from xraylib.train import Learner, Recipe, TrainingError, crops, fit, grey_statistics
 from xraylib.unet import UNet
 
 RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nadam", lr=1e-2, steps=24, epochs=0,
                 evaluations=4, eval_slices=3)
 PUBLISHED = Recipe(width=4, depth=2, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-4, steps=0, epochs=2,
                    evaluations=2, eval_slices=0)
+TRANSFORMED = Recipe(**vars(RECIPE) | {"transforms": augment.TRANSFORMS, "noise_max": 2000.0})
 TRAIN, VAL = blobs(7, 40, 36), blobs(5, 37, 41, seed=3)
 
 
@@ -47,7 +50,7 @@ def test_the_seed_decides_and_the_global_random_state_does_not():
     assert [row["dice"] for row in first.history] != [row["dice"] for row in other.history]
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED])
+@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, TRANSFORMED])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_learner_goes_on_from_its_state_as_if_it_had_never_stopped(recipe, parts):
     whole, first, second = trained(recipe), Learner(recipe, TRAIN, 0), Learner(recipe, TRAIN, 0)
@@ -113,11 +116,47 @@ def test_whole_slices_and_slices_smaller_than_the_crop(side):
     assert torch.equal(batch[0, 0], images[2].float())
 
 
-def test_the_eight_flips_are_different_and_lose_nothing():
-    image = torch.arange(9).reshape(3, 3)
-    turned = [flip(image, turn) for turn in range(8)]
-    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
-    assert all(sorted(one.flatten().tolist()) == list(range(9)) for one in turned)
+def test_without_transforms_a_seed_gives_the_crops_that_it_always_gave():
+    """Their digest before there were transforms, and the next number of the generator: runs stay what they were."""
+    pixels = np.arange(3 * 40 * 36).reshape(3, 40, 36)
+    slices = Slices((pixels * 7 % 65_521).astype(np.uint16), (pixels % 3).astype(np.uint8), np.arange(3))
+    learner, digest = Learner(RECIPE, slices, 5), hashlib.blake2b(digest_size=6)
+    for _ in range(3):
+        for tensor in learner.crops(learner.draw()):
+            digest.update(tensor.cpu().numpy().tobytes())
+    assert digest.hexdigest() == "7c925128e6c1"
+    assert float(torch.rand(1, generator=learner.generator)) == 0.8795862197875977
+
+
+def test_geometric_transforms_of_nothing_give_the_same_crops(monkeypatch):
+    """The margin that they read from changes neither where a crop lies nor how it is flipped."""
+    monkeypatch.setattr(augment, "positions", lambda batch, rows, columns, *_: augment.turned_and_scaled(
+        rows, columns, torch.zeros(batch), torch.ones(batch)))
+    for recipe in (RECIPE, PUBLISHED):
+        (images, labels), (same, taken) = (
+            learner.crops(torch.arange(4)) for learner in (
+                Learner(recipe, TRAIN, 0), Learner(Recipe(**vars(recipe) | {"transforms": ("rotate",)}), TRAIN, 0)))
+        assert torch.equal(labels, taken) and torch.allclose(images, same, atol=0.5)
+
+
+def test_64_pixels_of_a_slice_are_enough_for_transformed_crops():
+    window = sets.window(blobs(1, 501, 501), (64 / 501) ** 2, seed=0)
+    learner = Learner(Recipe(**vars(TRANSFORMED) | {"crop": 32, "batch": 40}), window, 0)
+    assert window.shape == (64, 64) and learner.images[0].shape == (88, 88)       # 12 px around it, mirrored
+    assert torch.equal(learner.labels[0][11], learner.labels[0][13])
+    images, labels = learner.crops(learner.draw())
+    assert (images.shape, labels.shape) == ((40, 1, 32, 32), (40, 32, 32))
+    assert len({label.cpu().numpy().tobytes() for label in labels}) == 40
+
+
+def test_slices_smaller_than_the_crop_are_transformed_whole():
+    learner = Learner(Recipe(**vars(TRANSFORMED) | {"crop": 64}), TRAIN, 0)
+    assert learner.crops(learner.draw())[0].shape == (4, 1, 40, 36)
+
+
+def test_a_network_learns_from_transformed_crops_too():
+    learner = Learner(Recipe(**vars(TRANSFORMED) | {"steps": 120, "width": 8, "crop": 32}), TRAIN[:1], 0)
+    assert max(scores.mean for scores in fit(learner, VAL)) > 0.9
 
 
 def test_grey_statistics_are_those_of_all_pixels():
@@ -125,7 +164,8 @@ def test_grey_statistics_are_those_of_all_pixels():
     assert grey_statistics(TRAIN) == pytest.approx((grey.mean(), grey.std()))
 
 
-def test_training_holds_no_copy_of_the_slices():
-    learner = Learner(RECIPE, TRAIN[[5, 5, 0]], 0)
+@pytest.mark.parametrize("transforms", [(), augment.INTENSITY])
+def test_training_holds_no_copy_of_the_slices(transforms):
+    learner = Learner(Recipe(**vars(RECIPE) | {"transforms": transforms}), TRAIN[[5, 5, 0]], 0)
     for tensor, array in zip(learner.images, (TRAIN.images[i] for i in (5, 5, 0)), strict=True):
         assert tensor.data_ptr() == array.ctypes.data

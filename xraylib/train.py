@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from .augment import flip, margin_of, mirrored, transform
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
@@ -35,6 +36,8 @@ class Recipe:
     epochs: int            # passes over the training set, where steps is 0
     evaluations: int       # evaluations during training, evenly spaced
     eval_slices: int       # validation slices that each of them looks at (0: all)
+    transforms: tuple[str, ...] = ()   # of the crops, by their names in augment.py
+    noise_max: float = 0.0             # of the transform "noise": the largest standard deviation, grey levels
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
@@ -71,7 +74,8 @@ class Learner:
     def __init__(self, recipe: Recipe, train: Slices, seed: int):
         keep_freed_memory()
         self.recipe, self.device = recipe, best_device()
-        self.images, self.labels = ([torch.from_numpy(array).to(self.device) for array in arrays]
+        self.margin = margin_of(recipe.crop or max(train.shape), recipe.transforms)   # px around each slice, mirrored
+        self.images, self.labels = ([torch.from_numpy(mirrored(array, self.margin)).to(self.device) for array in arrays]
                                     for arrays in (train.images, train.labels))
         self.steps = recipe.steps or recipe.epochs * -(-len(train) // recipe.batch)
         self.model = new_unet(recipe, seed, train, self.device)
@@ -110,8 +114,11 @@ class Learner:
         return taken
 
     def crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """A random crop of each chosen slice, as the recipe says; see `crops`."""
-        return crops(self.images, self.labels, chosen, self.recipe.crop, self.recipe.augment, self.generator)
+        """A random crop of each chosen slice, as the recipe says; see `crops` and `augment.transform`."""
+        recipe, generator = self.recipe, self.generator
+        side = recipe.crop and recipe.crop + 2 * self.margin
+        batch = crops(self.images, self.labels, chosen, side, recipe.augment, generator)
+        return transform(*batch, recipe.transforms, self.margin, self.model.grey, recipe.noise_max, generator)
 
     def note(self, scores: Scores) -> None:
         """Add a row to the history; on a plateau, lower the learning rate. Raises `TrainingError` for a lost loss."""
@@ -186,12 +193,6 @@ def crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int,
         cropped.append(flip(images[index][window].float(), turn))
         targets.append(flip(labels[index][window].long(), turn))
     return torch.stack(cropped).unsqueeze(1), torch.stack(targets)
-
-
-def flip(image: Tensor, turn: int) -> Tensor:
-    """One of the eight symmetries of the square, (H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes."""
-    image = image.flip([axis for axis in (0, 1) if turn >> axis & 1])
-    return image.T if turn & 4 else image
 
 
 def validation_row(scores: Scores) -> dict[str, float]:

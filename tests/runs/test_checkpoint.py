@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import blobs
-from test_train import PUBLISHED, RECIPE, TRAIN, VAL
+from test_train import PUBLISHED, RECIPE, TRAIN, TRANSFORMED, VAL
 
 from xraylib import train
 from xraylib.noise import noisy_copies
@@ -23,7 +23,8 @@ def weights(folder):
     return load_weights(folder / "model.safetensors").state_dict()
 
 
-@pytest.mark.parametrize(("recipe", "killed_at"), [(RECIPE, 0), (RECIPE, 1), (RECIPE, 3), (PUBLISHED, 1)])
+@pytest.mark.parametrize(("recipe", "killed_at"), [
+    (RECIPE, 0), (RECIPE, 1), (RECIPE, 3), (PUBLISHED, 1), (TRANSFORMED, 1)])
 def test_a_killed_run_resumes_and_ends_bit_for_bit_the_same(tmp_path, monkeypatch, recipe, killed_at):
     whole = train_in(tmp_path / "whole", recipe, TRAIN, VAL, 0)
     seen = []
@@ -78,8 +79,10 @@ def test_noise_that_it_is_not_trained_on_chooses_no_weights(tmp_path, monkeypatc
         return Scores(counts, slices.numbers, slices.noise_std, 0.0)
 
     monkeypatch.setattr(train, "evaluate", evaluated)
-    recipe = Recipe(**vars(RECIPE) | {"eval_slices": 0})
-    for trained_on, best_step in ((TRAIN, 3), (join(TRAIN, noisy_copies(TRAIN[:1], 8000, 0)), 0)):
+    recipe, both = Recipe(**vars(RECIPE) | {"eval_slices": 0}), join(TRAIN, noisy_copies(TRAIN[:1], 8000, 0))
+    noisy_crops = Recipe(**vars(recipe) | {"transforms": ("noise",), "noise_max": 8000.0})
+    cases = ((recipe, TRAIN, 3), (recipe, both, 0), (noisy_crops, TRAIN, 0))
+    for index, (how, trained_on, best_step) in enumerate(cases):
         told = []
-        _, best = train_in(tmp_path / str(best_step), recipe, trained_on, join(clean, noisy), 0)
+        _, best = train_in(tmp_path / str(index), how, trained_on, join(clean, noisy), 0)
         assert best.dice[0, 0] == pytest.approx(0.5 + 0.1 * best_step)

@@ -9,6 +9,7 @@ import publish
 import pytest
 from conftest import blobs
 
+from xraylib.augment import TRANSFORMS
 from xraylib.files import shipped
 from xraylib.predict.scores import evaluate
 from xraylib.runs import folder as runs
@@ -35,6 +36,16 @@ def test_a_run_folder_holds_all_that_was_promised(source):
     assert run.config["note"] == CONFIG.draw(source.slices).note
     assert [row["step"] for row in run.history] == [1, 3, 4]
     assert {name: len(scores.numbers) for name, scores in run.scores.items()} == {"val": 8, "test": 4}
+
+
+def test_a_run_on_a_part_of_a_slice_with_every_transform_is_read_as_it_was_made(source):
+    """64 x 64 px of a slice of 501 x 501 are 0.016 of it; here 24 x 20 of 48 x 40, smaller than a crop of 32."""
+    config = configure("01_baseline", profile="tiny", steps=4, n_train=0.25, transforms=list(TRANSFORMS), noise_std=700,
+                       split_seed=2)
+    run = runs.execute(config, source)
+    assert runs.config_of(run) == config and run.folder.name == config.digest(source.fingerprint)
+    assert run.config["recipe"]["transforms"] == list(TRANSFORMS) and run.config["recipe"]["noise_max"] == 700
+    assert run.config["note"].startswith("0.25 of a slice trains") and len(run.history) == 3
 
 
 def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
@@ -145,6 +156,17 @@ def test_published_runs_are_those_that_the_notebooks_would_make_now():
     poster = runs.published("03_noisy_val", **publish.POSTERS)
     assert [run.config["seed"] for run in poster] == [0, 1, 2] and all((run.folder / "batch_norm.json").exists()
                                                                        for run in poster)
+
+
+def test_every_published_run_has_the_name_that_its_own_config_gives():
+    """So that a parameter that comes later and is off renames none of them."""
+    folders = [path.parent for path in (shipped() / "published").glob("*/*/config.json")]
+    assert len(folders) > 100
+    for folder in folders:
+        run = runs.load(folder)
+        config = runs.config_of(run)
+        assert config.digest(run.config["fingerprint"]) == folder.name
+        assert config.facts() == {name: run.config[name] for name in config.facts()}
 
 
 def test_a_published_run_that_is_not_there_says_so():

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from conftest import blobs
 
 from xraylib.runs import parameters
 from xraylib.runs.parameters import ParameterError, check
@@ -26,6 +29,13 @@ from xraylib.runs.profiles import configure
     ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
     ("steps", 0, "steps is 0; it must be"),
     ("reuse", 1, "reuse is 1; it must be True or False"),
+    ("flips", "yes", r"flips is 'yes'; it must be True or False or None \(the default\)\."),
+    ("split_seed", -1, "split_seed is -1; it must be a whole number from 0 to 2147483647 or None"),
+    ("transforms", "rotate", "transforms is 'rotate'; it must be a list of 'rotate', 'scale', 'elastic', 'blur', "),
+    ("transforms", ["rotate", "flips"], r"transforms is \['rotate', 'flips'\]; it must be a list of"),
+    ("transforms", ["noise", "noise"], r"'noise', each at most once, or \[\] \(none\)\."),
+    ("transforms", [["noise"]], "it must be a list of"),
+    ("transforms", None, "transforms is None; it must be a list of"),
     ("colour", 1, "unknown parameter 'colour'; the known ones are profile, data_dir"),
 ])
 def test_wrong_values_are_named_with_what_is_allowed(name, value, message):
@@ -81,6 +91,38 @@ def test_a_reader_can_change_the_recipe_and_train_on_a_part_of_a_slice():
     recipe = config.recipe
     assert (config.n_train, recipe.width, recipe.depth, recipe.crop, recipe.batch, recipe.lr, recipe.evaluations) == (
         0.25, 8, 3, 16, 4, 1e-3, 5)
+
+
+def test_a_reader_switches_flips_and_transforms_and_gives_noise_its_bound():
+    plain = configure("01_baseline", profile="laptop").recipe
+    assert (plain.augment, plain.transforms, plain.noise_max) == (True, (), 0)
+    assert configure("01_baseline", profile="laptop", flips=False).recipe == replace(plain, augment=False)
+    assert configure("01_baseline", profile="paper", flips=True).recipe.augment
+    recipe = configure("01_baseline", profile="laptop", transforms=["noise", "elastic"], noise_std=700).recipe
+    assert (recipe.transforms, recipe.noise_max) == (("elastic", "noise"), 700)
+    assert configure("01_baseline", profile="laptop", transforms=["rotate"], noise_std=700).recipe.noise_max == 0
+
+
+def test_transforms_and_the_seed_of_the_split_tell_runs_apart_and_what_is_off_does_not():
+    changes = ({}, {"transforms": ["rotate"]}, {"transforms": ["noise"]}, {"transforms": ["noise"], "noise_std": 1},
+               {"flips": False}, {"split_seed": 0}, {"transforms": ["elastic", "rotate"]})
+    configs = [configure("01_baseline", profile="laptop", **change) for change in changes]
+    assert len({config.digest("a") for config in configs}) == len(configs)
+    assert configs[-1] == configure("01_baseline", profile="laptop", transforms=["rotate", "elastic"])
+    assert configs[0] == configure("01_baseline", profile="laptop", transforms=[], split_seed=None, flips=None)
+    facts = configs[0].facts()
+    assert "split_seed" not in facts and not {"transforms", "noise_max"} & set(facts["recipe"])
+
+
+def test_the_seed_draws_which_slice_trains_and_the_seed_of_the_split_draws_it_alone():
+    slices = blobs(40, 16, 16)
+
+    def drawn(**seeds):
+        config = configure("01_baseline", profile="tiny", n_train=1, n_val=8, **seeds)
+        return config.draw(slices).train.numbers.item()
+
+    assert len({drawn(seed=seed) for seed in range(20)}) > 10
+    assert [drawn(seed=seed, split_seed=3) for seed in range(4)] == 4 * [drawn(seed=3)]
 
 
 def test_runs_are_told_apart_by_their_parameters_and_data_and_not_by_noise_that_is_not_there():

@@ -21,7 +21,7 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
 
     Returns the history, one row an evaluation, and the scores of the best one, on the validation slices it looked at.
     Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
-    ``model.safetensors`` (the weights of the best validation Dice, over images no noisier than the training set) and
+    ``model.safetensors`` (the weights of the best validation Dice, over images no noisier than the training crops) and
     ``epochs/`` (at most 12 snapshots).
     ``show``: a progress bar. Raises `TrainingError` when the loss is no longer finite; the folder keeps the last state.
     """
@@ -32,7 +32,8 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
         best = Scores(state.pop("best").numpy(), watched.numbers, watched.noise_std)
         learner.load_state_dict(state)
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
-    judges = watched.noise_std <= train.noise_std.max()     # noise that it is not trained on chooses no weights
+    most_noise = max(train.noise_std.max(), recipe.noise_max)
+    judges = watched.noise_std <= most_noise                # noise that it is not trained on chooses no weights
     quiet = {} if show else {"disable": True}               # disable=False would overrule TQDM_DISABLE
     with tqdm(total=learner.steps, initial=learner.step, desc=f"training, seed {seed}", unit="step", leave=False,
               mininterval=1, **quiet) as bar:

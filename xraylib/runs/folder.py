@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def execute(config: Config, source: Source, reuse: bool = False, bar: bool = Tru
     if not (folder / "result.json").exists():
         drawn = config.draw(source.slices)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", asdict(config) | {
+        write_json(folder / "config.json", config.facts() | {
             "data": source.name, "fingerprint": source.fingerprint, "note": drawn.note, **circumstances()})
         history, best = train_in(folder, config.recipe, drawn.train, drawn.val, config.seed, bar)
         scores = score(load_weights(folder / "model.safetensors"), config, drawn.val, source.test, best)
@@ -172,8 +172,10 @@ def load(folder: str | Path) -> Run:
 
 def config_of(run: Run) -> Config:
     """The configuration that a run was made from."""
-    names = {name: run.config[name] for name in Config.__annotations__}
-    return Config(**names | {"recipe": Recipe(**names["recipe"])})
+    facts = {name: run.config[name] for name in Config.__annotations__ if name in run.config}
+    recipe = Recipe(**{name: tuple(value) if isinstance(value, list) else value     # JSON has no tuples
+                       for name, value in facts["recipe"].items()})
+    return Config(**facts | {"recipe": recipe})
 
 
 def source_of(run: Run) -> Source:

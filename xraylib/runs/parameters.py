@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-OR_NONE = " or None (the profile decides)"
+from ..augment import TRANSFORMS
+
+OR_NONE = " or None (the default)"
 
 
 class ParameterError(ValueError):
@@ -72,10 +74,12 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ParameterError(f"{name} is {value!r}; it must be True or False.")
-    return value
+def _flag(none: bool = False):
+    def check(name: str, value: Any) -> bool | None:
+        if not isinstance(value, bool) and not (none and value is None):
+            raise ParameterError(f"{name} is {value!r}; it must be True or False{OR_NONE if none else ''}.")
+        return value
+    return check
 
 
 def _sizes(name: str, value: Any) -> list[int]:
@@ -83,6 +87,15 @@ def _sizes(name: str, value: Any) -> list[int]:
         raise ParameterError(f"{name} is {value!r}; it must be a list of training sizes, as [5, 25], "
                              "or [] (the profile decides).")
     return [_whole(1, 100_000)(f"{name}[{index}]", size) for index, size in enumerate(value)]
+
+
+def _transforms(name: str, value: Any) -> tuple[str, ...]:
+    """Names of transforms, in the order in which they are done, whatever order they are given in."""
+    known = isinstance(value, (list, tuple)) and all(each in TRANSFORMS for each in value)
+    if not known or len(set(value)) < len(value):
+        raise ParameterError(f"{name} is {value!r}; it must be a list of {', '.join(map(repr, TRANSFORMS))}, each at "
+                             "most once, or [] (none).")
+    return tuple(each for each in TRANSFORMS if each in value)
 
 
 CHECKS = {
@@ -94,6 +107,7 @@ CHECKS = {
     "n_val": _whole(1, 100_000, none=True),
     "sizes": _sizes,
     "split": one_of("random", "block"),
+    "split_seed": _whole(0, 2**31 - 1, none=True),
     "noise_std": _real(0, 65535),
     "voxel_nm": _real(1e-3, 1e9),
     "steps": _whole(1, 10_000_000, none=True),
@@ -103,7 +117,9 @@ CHECKS = {
     "crop": _whole(0, 100_000, none=True),
     "batch": _whole(1, 10_000, none=True),
     "lr": _real(1e-9, 1, none=True),
-    "reuse": _flag,
+    "flips": _flag(none=True),
+    "transforms": _transforms,
+    "reuse": _flag(),
 }
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ SWEEP_RECIPES = {  # of an experiment that is a sweep over many runs: as many st
     "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1),
     "paper": replace(_PAPER, steps=21_000, epochs=0),
 }
-OF_THE_RECIPE = ("width", "depth", "crop", "batch", "lr", "steps", "evaluations")   # what a reader may change of it
+# What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
+OF_THE_RECIPE = ("width", "depth", "crop", "batch", "lr", "steps", "evaluations", "transforms")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,15 @@ class Config:
     split: str             # "random" (as published) or "block" (contiguous, with a gap)
     noise_std: float       # standard deviation of the added noise, 16-bit grey levels
     recipe: Recipe
+    split_seed: int | None = None  # of the split alone: which slices train and validate (None: the seed)
+
+    def facts(self) -> dict:
+        """What config.json holds of it, and what names its run: see `facts_of`."""
+        return facts_of(self) | {"recipe": facts_of(self.recipe)}
 
     def digest(self, fingerprint: str) -> str:
         """12 hexadecimal digits that name the run of this configuration on the data of this fingerprint."""
-        text = json.dumps([asdict(self), fingerprint], sort_keys=True)
+        text = json.dumps([self.facts(), fingerprint], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def draw(self, slices: Slices) -> "Drawn":
@@ -52,10 +58,11 @@ class Config:
         by its gap; the note says so. Counts that the reader gave and that are not there raise `DataError`.
         """
         experiment, notes = EXPERIMENTS[self.experiment], []
+        seed = self.seed if self.split_seed is None else self.split_seed
 
         def split_as_asked(pool: Slices) -> Sets:
             asked = experiment.counts_in(self.profile)
-            train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, self.seed)
+            train, val = split(pool, *fit_counts(len(pool), asked, self.n_train, self.n_val), self.split, seed)
             wanted = ceil(self.n_train or asked[0]), self.n_val or asked[1]
             if (len(train), len(val)) != wanted:
                 notes.append(f"Asked for are {wanted[0]} + {wanted[1]} slices, {len(pool)} are here"
@@ -66,6 +73,16 @@ class Config:
 
         train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
         return Drawn(train, val, "".join(notes))
+
+
+def facts_of(part: Config | Recipe) -> dict:
+    """The fields of a configuration or a recipe, by name.
+
+    A field with a default is younger than the first runs. While it has its default it is left out, so that the run of
+    a configuration has the name that it always had.
+    """
+    return {field.name: getattr(part, field.name) for field in fields(part)
+            if getattr(part, field.name) != field.default}
 
 
 class Drawn(NamedTuple):
@@ -84,11 +101,16 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
     facts = EXPERIMENTS[experiment]
-    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "noise_std": 5000.0}
+    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "split_seed": None,
+                "noise_std": 5000.0, "flips": None, "transforms": ()}
     p = check(**defaults | dict(parameters or {}) | changes)
     recipe = replace((SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]],
                      **{name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
+    if p["flips"] is not None:
+        recipe = replace(recipe, augment=p["flips"])
+    if "noise" in recipe.transforms:
+        recipe = replace(recipe, noise_max=p["noise_std"])
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
     return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
-                  p["noise_std"] if facts.noisy else 0.0, recipe)
+                  p["noise_std"] if facts.noisy else 0.0, recipe, p["split_seed"])
