@@ -169,6 +169,17 @@ def test_every_published_run_has_the_name_that_its_own_config_gives():
         assert config.facts() == {name: run.config[name] for name in config.facts()}
 
 
+def test_published_rows_are_of_the_networks_that_are_published():
+    """The table of notebook 10: three seeds of each training, and the network's Dice is that of its own weights."""
+    rows = [row for row in runs.published_rows("methods") if row["method"] == "U-Net"]
+    assert len(rows) == 18 and {(row["n_train"], row["noise_std"]) for row in rows} == {
+        (n, std) for n in (1, 5, 25) for std in (0, 5000)}
+    few = [row["dice"][0] for row in rows if row["n_train"] == 5 and row["noise_std"] == 0]
+    own = [run.scores["test"].mean for run in runs.published("01_baseline", n_train=5)]
+    assert few == pytest.approx(own, abs=0.002)                     # of five slices of the block, and of all
+    assert {row["trained on"] for row in runs.published_rows("real")} == {"real", "built-in"}
+
+
 def test_a_published_run_that_is_not_there_says_so():
     with pytest.raises(RunError, match="is not among the published runs"):
         runs.published("01_baseline", steps=7)

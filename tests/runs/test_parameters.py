@@ -27,6 +27,7 @@ from xraylib.runs.profiles import configure
     ("split", "blocks", "split is 'blocks'; it must be one of 'random', 'block'"),
     ("noise_std", -3, "noise_std is -3; it must be a number from 0 to 65535"),
     ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
+    ("voxel_nm", 0, "voxel_nm is 0; it must be a number from 0.001 to"),
     ("steps", 0, "steps is 0; it must be"),
     ("reuse", 1, "reuse is 1; it must be True or False"),
     ("flips", "yes", r"flips is 'yes'; it must be True or False or None \(the default\)\."),

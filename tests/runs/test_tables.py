@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -30,6 +31,15 @@ def test_tables_average_over_seeds(source):
         assert len({line.count("|") for line in table.splitlines()}) == 1        # a whole Markdown table
     assert "99.105" in summary(complete()) and "99.105" in against_poster(group)
     assert summary(complete()).count("01_baseline") == 1
+
+
+def test_complete_runs_of_any_folder(source, home):
+    run = execute(CONFIG, source)
+    (home / "elsewhere").mkdir()
+    shutil.copytree(run.folder.parent, home / "elsewhere" / "01_baseline")
+    shutil.copytree(run.folder, home / "elsewhere" / "01_baseline" / "second")
+    assert [each.folder.name for each in complete(home / "elsewhere")] == [run.folder.name, "second"]
+    assert len(complete()) == 1
 
 
 def test_the_report_command_writes_what_it_prints(source, home):
