@@ -60,6 +60,12 @@ def interval(draws: np.ndarray) -> str:
     return f"{low} to {high}".replace("-0.00", "0.00")
 
 
+def signed(values: list[float]) -> str:
+    """Mean and, over several runs, standard deviation of differences, with their sign: '+23.7 ± 3.0'."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.1f}{spread}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+
+
 def slope(group: list[Run], column: str) -> str:
     """How a column of the history moves over the second half of training, in points: mean ± deviation over a group.
 
@@ -70,8 +76,7 @@ def slope(group: list[Run], column: str) -> str:
         half = run.history[len(run.history) // 2:]
         steps, dice = ([row[name] for row in half] for name in ("step", column if column in half[0] else "dice"))
         rises.append(100 * np.polyfit(steps, dice, 1)[0] * (steps[-1] - steps[0]) if len(half) > 1 else 0.0)
-    spread = f" ± {np.std(rises, ddof=1):.1f}" if len(rises) > 1 else ""
-    return f"{np.mean(rises):+.1f}{spread}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+    return signed(rises)
 
 
 def points(difference: float) -> str:
