@@ -15,7 +15,7 @@ from .explore import MAX_NOISE, SMALLEST, Panel, palette_choice, panel, slider
 from .plots import INK, OTHER_INK, PALE_INK, error_image, mask_image, show
 from .views import grey_picture, legend, numbers, side_by_side
 
-LOOKS = (("v:", "0.7"), ("^--", "0.7"), ("s:", "0.45"), ("D-", "0.45"), ("p--", "0.45"), ("o-", OTHER_INK))
+LOOKS = (("v:", "0.7"), ("^--", "0.7"), ("s-", "#ccbb44"), ("D-", "#663300"), ("p-", "#999933"), ("o-", OTHER_INK))
 STYLES = dict(zip(METHODS, LOOKS, strict=True)) | {NETWORK: ("o-", INK)}     # marker, line and colour of each method
 
 
