@@ -62,11 +62,11 @@ def otsu(_train: Slices, _seed: int) -> Predictor:
 def best_thresholds(histograms: np.ndarray) -> tuple[float, tuple[int, int]]:
     """The two bins at which to cut for the best mean Dice, and that Dice. ``histograms``: pixels by (phase, bin)."""
     below = np.concatenate([np.zeros((3, 1), np.int64), histograms.cumsum(1)], 1)    # of a phase, below a limit
-    own, every, total = below, below.sum(0), below[:, -1]
+    every, total = below.sum(0), below[:, -1]
     low, high = np.arange(len(every))[:, None], np.arange(len(every))[None]
-    dice = 2 * own[0][low] / np.maximum(every[low] + total[0], 1)
-    dice = dice + 2 * (own[1][high] - own[1][low]) / np.maximum(every[high] - every[low] + total[1], 1)
-    dice = dice + 2 * (total[2] - own[2][high]) / np.maximum(every[-1] - every[high] + total[2], 1)
+    dice = 2 * below[0][low] / np.maximum(every[low] + total[0], 1)
+    dice = dice + 2 * (below[1][high] - below[1][low]) / np.maximum(every[high] - every[low] + total[1], 1)
+    dice = dice + 2 * (total[2] - below[2][high]) / np.maximum(every[-1] - every[high] + total[2], 1)
     dice = np.where(high >= low, dice / 3, 0)
     best = np.unravel_index(dice.argmax(), dice.shape)
     return float(dice[best]), (int(best[0]), int(best[1]))
