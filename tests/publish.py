@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from xraylib.augment import GEOMETRIC, INTENSITY, TRANSFORMS
 from xraylib.experiments import EXPERIMENTS
 from xraylib.files import shipped, write_json
 from xraylib.material.classical import contest
@@ -20,7 +21,7 @@ from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
 from xraylib.predict.network import predict
 from xraylib.runs.folder import Run, execute, folder_of, published
-from xraylib.runs.profiles import Config, configure
+from xraylib.runs.profiles import Config, configure, of_equal_pixels
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
 from xraylib.show.explore import snapshots
@@ -35,9 +36,15 @@ FEW = (1, 5, 25)                                             # of notebook 10: s
 NOISES = (0, 1000, 2000, 5000, 10000, 15000)
 SPARSE = {"n_train": 25, "n_val": 475}                       # few of all slices, so that some are far from them
 MEMORISER = SPARSE | {"width": 32, "depth": 3, "steps": 2000}
-
-
 CONTESTS = ("01_baseline", "07_noisy_only")
+SETS = ({"flips": False}, {}, {"transforms": GEOMETRIC}, {"transforms": INTENSITY}, {"transforms": TRANSFORMS})
+PLAIN, ALL = SETS[1], SETS[-1]                               # of notebook 5: flips alone, and everything
+WINDOWS = (1 / 16, 1 / 4, (64 / 501)**2)                     # parts of a slice; the last is 64 x 64 px
+CROPS = (32, 48, 64, 96, 128, 192, 256)                      # of notebook 6, px
+SOME_CROPS = (32, 64, 128, 256)
+ONE_LEVEL = {"noise_std": 5000, "noise_min": 5000}           # of notebook 7: fresh noise, always as strong
+FEW_NOISY = (1 / 16, 1 / 4, 1, 5)
+LIGHT = (*GEOMETRIC, "contrast", "brightness")               # what may be done to slices that are noisy already
 
 
 def grids() -> Iterator[tuple[str, dict]]:
@@ -48,12 +55,30 @@ def grids() -> Iterator[tuple[str, dict]]:
     yield from (("03_noisy_val", {}), ("03_noisy_val", POSTERS))
     yield from (("04_size_sweep", {"n_train": n}) for n in EXPERIMENTS["04_size_sweep"].sizes)
     yield from (("04_size_sweep", {"n_train": n, "steps": steps}) for n in PARTS for steps in BUDGETS)
+    yield from (("05_single_image", {"n_train": n} | kind) for n in (None, 1 / 16) for kind in SETS)
+    yield from (("05_single_image", {"n_train": n} | kind) for n in WINDOWS[1:] for kind in (PLAIN, ALL))
+    yield from (("05_single_image", {"n_train": n} | kind) for n, kind in ((5, PLAIN), (5, ALL), (400, PLAIN)))
+    yield "05_single_image", {"steps": 3000} | ALL
+    yield from (("06_small_crops", of_equal_pixels(crop, "laptop")) for crop in CROPS)
+    yield from (("06_small_crops", {"padding": "valid"} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
+    yield from (("06_small_crops", {"depth": 4} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
+    yield from (("07_noisy_only", {"noise_std": std}) for std in NOISES)
+    yield from (("07_fresh_noise", kind) for kind in (ONE_LEVEL, {"noise_std": 5000}, {"noise_std": 15000}))
+    yield from (("07_noisy_only", {"n_train": n, "steps": 1500}) for n in EXPERIMENTS["07_noisy_only"].sizes)
+    for n in FEW_NOISY:
+        yield "07_noisy_only", {"n_train": n, "steps": 1500, "transforms": LIGHT}
+        yield "07_fresh_noise", {"n_train": n, "steps": 1500} | ONE_LEVEL
+        yield "07_fresh_noise", {"n_train": n, "steps": 1500, "transforms": (*LIGHT, "noise")} | ONE_LEVEL
 
 
 def configs() -> list[Config]:
     """Every configuration, once."""
-    return list(dict.fromkeys(configure(name, {"profile": "laptop"} | parameters, seed=seed)
-                              for name, parameters in grids() for seed in SEEDS))
+    seeds = [(name, parameters, {"seed": seed}) for name, parameters in grids() for seed in SEEDS]
+    one = [(0, which) for which in range(1, 5)] + [(seed, 0) for seed in SEEDS[1:]]
+    seeds += [("05_single_image", kind, {"seed": seed, "split_seed": which})
+              for kind in (PLAIN, ALL) for seed, which in one]
+    return list(dict.fromkeys(configure(name, {"profile": "laptop"} | parameters, **seed)
+                              for name, parameters, seed in seeds))
 
 
 def has_weights(config: Config) -> bool:

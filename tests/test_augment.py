@@ -50,7 +50,7 @@ def window(names: tuple[str, ...], side: int = 32, batch: int = 6) -> tuple[torc
 
 def transformed(names: tuple[str, ...], seed: int = 0, noise_max: float = 700):
     images, labels, margin = window(names)
-    return transform(images, labels, names, margin, GREY, noise_max, generator(seed))
+    return transform(images, labels, names, margin, GREY, (0, noise_max), generator(seed))
 
 
 # -- what holds for all of them ---------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_crops_keep_their_kind_and_their_place_in_16_bits(names):
 def test_without_a_name_nothing_is_drawn_and_nothing_changes():
     images, labels, margin = window(())
     state = generator()
-    same, taken = transform(images, labels, (), margin, GREY, 700, state)
+    same, taken = transform(images, labels, (), margin, GREY, (0, 700), state)
     assert margin == 0 and torch.equal(same, images) and torch.equal(taken, labels)
     assert torch.equal(state.get_state(), generator().get_state())
 
@@ -83,7 +83,7 @@ def test_every_crop_of_a_batch_is_transformed_in_its_own_way():
     for names in (*SETS, ("brightness",), ("contrast",), ("noise",)):
         images, labels, margin = window(names, batch=1)
         images, labels = images.expand(8, -1, -1, -1), labels.expand(8, -1, -1)
-        changed, _ = transform(images, labels, names, margin, GREY, 700, generator())
+        changed, _ = transform(images, labels, names, margin, GREY, (0, 700), generator())
         assert len({each.numpy().tobytes() for each in changed}) == 8, names
 
 
@@ -190,25 +190,25 @@ def many(level: float, batch: int = 2000) -> torch.Tensor:
 def test_brightness_shifts_a_crop_by_at_most_a_fifth_of_a_deviation():
     images = many(30_000)
     images[..., 0] += 1000
-    shift = intensity(images, ("brightness",), GREY, 0, generator()) - images
+    shift = intensity(images, ("brightness",), GREY, (0, 0), generator()) - images
     assert (shift == shift[..., :1, :1]).all()                                      # as a whole
     assert 1400 < shift.max() <= 1450 and -1450 <= shift.min() < -1400 and shift.mean().abs() < 60
 
 
 def test_contrast_stretches_about_the_training_mean():
-    level = intensity(many(43_300), ("contrast",), GREY, 0, generator())            # 10,000 above the mean
+    level = intensity(many(43_300), ("contrast",), GREY, (0, 0), generator())            # 10,000 above the mean
     assert 42_300 <= level.min() < 42_330 and 44_270 < level.max() <= 44_300
-    assert torch.equal(intensity(many(33_300), ("contrast",), GREY, 0, generator()), many(33_300))
+    assert torch.equal(intensity(many(33_300), ("contrast",), GREY, (0, 0), generator()), many(33_300))
 
 
 def test_brightness_and_contrast_together_keep_the_phases_apart():
     names = ("brightness", "contrast")
-    pore, ysz, nickel = (intensity(many(level), names, GREY, 0, generator()) for level in (21_500, 35_200, 41_500))
+    pore, ysz, nickel = (intensity(many(level), names, GREY, (0, 0), generator()) for level in (21_500, 35_200, 41_500))
     assert pore.max() < ysz.min() and ysz.max() < nickel.min()
 
 
 def test_noise_has_every_deviation_up_to_the_one_given():
-    noise = intensity(torch.full((300, 1, 40, 40), 30_000.0), ("noise",), GREY, 700, generator()) - 30_000
+    noise = intensity(torch.full((300, 1, 40, 40), 30_000.0), ("noise",), GREY, (0, 700), generator()) - 30_000
     deviations = noise.std((1, 2, 3))
     assert deviations.max() < 700 * 1.05 and deviations.min() < 30
     assert float(deviations.mean()) == pytest.approx(350, rel=0.1)
@@ -231,11 +231,11 @@ def test_blur_by_hand():
 
 def test_every_other_crop_stays_sharp():
     images = torch.rand(1000, 1, 8, 8, generator=generator()) * 40_000
-    changed = intensity(images, ("blur",), GREY, 0, generator())
+    changed = intensity(images, ("blur",), GREY, (0, 0), generator())
     same = torch.tensor([torch.equal(one, other) for one, other in zip(changed, images, strict=True)])
     assert 0.5 < same.float().mean() < 0.62                       # and those of less than 0.13 px, in float32
 
 
 def test_what_a_16_bit_detector_cannot_tell_is_clipped():
-    noisy = intensity(many(500), ("noise",), GREY, 5000, generator())
-    assert noisy.min() == 0 and intensity(many(65_000), ("noise",), GREY, 5000, generator()).max() == 65535
+    noisy = intensity(many(500), ("noise",), GREY, (0, 5000), generator())
+    assert noisy.min() == 0 and intensity(many(65_000), ("noise",), GREY, (0, 5000), generator()).max() == 65535

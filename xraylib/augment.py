@@ -28,14 +28,14 @@ CONTRAST = 0.1        # the gain differs from 1 by that, at most
 BRIGHTNESS = 0.2      # deviations of the training set's grey levels, at most
 
 
-def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: int, grey: Tensor, noise_max: float,
-              generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: int, grey: Tensor,
+              noise: tuple[float, float], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A batch of crops, each transformed at random by all transforms of these names (of `TRANSFORMS`, in any order).
 
     ``images``: grey levels 0..65535, float32 (B, 1, h + 2 margin, w + 2 margin); ``labels``: class indices, int64
     (B, h + 2 margin, w + 2 margin); ``margin``: px, what `margin_of` says; ``grey``: mean and deviation of the
-    training set's grey levels, (2,); ``noise_max``: the largest standard deviation of "noise", grey levels.
-    Returns the same kinds, (B, 1, h, w) and (B, h, w).
+    training set's grey levels, (2,); ``noise``: the smallest and the largest standard deviation of "noise", grey
+    levels. Returns the same kinds, (B, 1, h, w) and (B, h, w).
 
     Bilinear sampling averages noise: after a geometric transform, white noise, as noise.py adds it, has two thirds of
     its deviation on average; that of the built-in slices, which neighbouring pixels share, 0.92. A network that is
@@ -44,7 +44,7 @@ def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: in
     if margin:
         rows, columns = (side - 2 * margin for side in labels.shape[1:])
         images, labels = resample(images, labels, positions(len(labels), rows, columns, names, generator))
-    return intensity(images, names, grey, noise_max, generator), labels
+    return intensity(images, names, grey, noise, generator), labels
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:
@@ -107,8 +107,8 @@ def resample(images: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Ten
 # -- intensity --------------------------------------------------------------------------------------------------------
 
 
-def intensity(images: Tensor, names: tuple[str, ...], grey: Tensor, noise_max: float,
-              generator: torch.Generator) -> Tensor:
+def intensity(images: Tensor, names: tuple[str, ...], grey: Tensor,
+              noise: tuple[float, float], generator: torch.Generator) -> Tensor:
     """Grey levels (B, 1, h, w) in other light and other noise, as `transform`; what a 16-bit detector can tell."""
     def drawn(low: float, high: float) -> Tensor:
         return _uniform(low, high, generator, len(images), 1, 1, 1).to(images.device)
@@ -120,7 +120,7 @@ def intensity(images: Tensor, names: tuple[str, ...], grey: Tensor, noise_max: f
     if "brightness" in names:
         images = images + drawn(-BRIGHTNESS, BRIGHTNESS) * grey[1]
     if "noise" in names:
-        images = images + drawn(0, noise_max) * torch.randn(images.shape, generator=generator).to(images.device)
+        images = images + drawn(*noise) * torch.randn(images.shape, generator=generator).to(images.device)
     return images.clamp(0, 65535)
 
 

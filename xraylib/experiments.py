@@ -5,8 +5,8 @@ whatever slices it is handed, at random or in blocks, as the reader asked. It re
 workers find it by its name: a new experiment is one more function here, and its notebook.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from inspect import signature
 
 import numpy as np
@@ -29,21 +29,18 @@ class Experiment:
     poster: str                              # the poster's Dice, per cent (single runs)
     poster_sets: str                         # what it trained and validated on
     scored: int = 0                          # slices of each set that a run is scored on, evenly spread (0: all)
-    sizes: tuple[int, ...] = ()              # training slices of its runs, where it is a sweep over them
-    tiny_sizes: tuple[int, ...] = ()
+    sizes: tuple[float, ...] = ()            # training slices of its runs, where it is a sweep over them
+    tiny_sizes: tuple[float, ...] = ()
+    noisy: bool = False                      # its runs are scored on noisy copies of the test block, too
+    recipes: Mapping[str, Mapping] = field(default_factory=dict)   # by profile: what differs from its recipe
 
     def counts_in(self, profile: str) -> tuple[int, int]:
         """Slices that ``split`` draws for training and for validation, where there are enough."""
         return self.tiny if profile == "tiny" else self.counts
 
-    def sizes_in(self, profile: str) -> tuple[int, ...]:
+    def sizes_in(self, profile: str) -> tuple[float, ...]:
         """The training sizes of a sweep over them, else none."""
         return self.tiny_sizes if profile == "tiny" else self.sizes
-
-    @property
-    def noisy(self) -> bool:
-        """Whether it adds noise."""
-        return "noise_std" in signature(self.draw).parameters
 
     def sets(self, slices: Slices, split: Split, **parameters) -> Sets:
         """Its training and validation set. Of the parameters it is given those that its function asks for."""
@@ -52,6 +49,7 @@ class Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
+AS_105 = {"steps": 21_000, "epochs": 0}      # of the paper profile: as many steps for few slices as for 105
 
 
 def experiment(name: str, **facts):
@@ -69,7 +67,7 @@ def baseline(slices: Slices, split: Split) -> Sets:
     return split(slices)
 
 
-@experiment("02_noisy_train", counts=(540, 60), tiny=(27, 9),
+@experiment("02_noisy_train", counts=(540, 60), tiny=(27, 9), noisy=True,
             poster="99.08", poster_sets="540 of originals and noisy copies; 60 likewise")
 def noisy_train(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """A fifth of the slices get a noisy copy (the poster names no share); originals and copies together are split."""
@@ -78,7 +76,7 @@ def noisy_train(slices: Slices, split: Split, noise_std: float, seed: int) -> Se
     return split(join(slices, copies))
 
 
-@experiment("03_noisy_val", counts=(440, 60), tiny=(24, 6),
+@experiment("03_noisy_val", counts=(440, 60), tiny=(24, 6), noisy=True,
             poster="66.48 at best, 63.65 in the end", poster_sets="480 originals; 60 originals and 60 noisy copies")
 def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """Clean slices train; others validate twice, as they are and with noise (480 + 60 + 60 would need 540 slices)."""
@@ -87,15 +85,40 @@ def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets
 
 
 @experiment("04_size_sweep", counts=(105, 100), tiny=(8, 8), sizes=(5, 10, 15, 20, 25, 45, 65, 85, 105),
-            tiny_sizes=(2, 8), scored=20, poster="98.667 with 5 images", poster_sets="5 images; the baseline's")
+            tiny_sizes=(2, 8), scored=20, recipes={"laptop": {"steps": 150, "evaluations": 1}, "paper": AS_105},
+            poster="98.667 with 5 images", poster_sets="5 images; the baseline's")
 def size_sweep(slices: Slices, split: Split) -> Sets:
     """The validation slices of the baseline, and ever fewer training slices, the few among the many."""
     return split(slices)
 
 
-@experiment("07_noisy_only", counts=(400, 100), tiny=(24, 8),
-            poster="announced", poster_sets="noisy images; not said")
+@experiment("05_single_image", counts=(1, 100), tiny=(1, 8), scored=20, noisy=True,
+            recipes={"laptop": {"steps": 1500}, "paper": AS_105},
+            poster="announced", poster_sets="a single image, transformed; not said")
+def single_image(slices: Slices, split: Split) -> Sets:
+    """One slice trains, or a part of one; the validation slices of the baseline. All clean."""
+    return split(slices)
+
+
+@experiment("06_small_crops", counts=(400, 100), tiny=(24, 8), scored=20,
+            poster="announced", poster_sets="smaller images; not said")
+def small_crops(slices: Slices, split: Split) -> Sets:
+    """The sets of the baseline; its runs differ in the crops that they see of them."""
+    return split(slices)
+
+
+@experiment("07_noisy_only", counts=(400, 100), tiny=(24, 8), sizes=(1 / 16, 1 / 4, 1, 5, 25, 105, 400),
+            tiny_sizes=(1 / 4, 2, 8), noisy=True, poster="announced", poster_sets="noisy images; not said")
 def noisy_only(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """The sets of the baseline, all with noise: no clean slice is ever seen."""
     train, val = split(slices)
     return noisy_copies(train, noise_std, seed), noisy_copies(val, noise_std, seed)
+
+
+@experiment("07_fresh_noise", counts=(400, 100), tiny=(24, 8), noisy=True,
+            recipes=dict.fromkeys(("tiny", "laptop", "paper"), {"transforms": ("noise",)}),
+            poster="announced", poster_sets="noisy images; not said")
+def fresh_noise(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
+    """Clean slices train, to which the transform "noise" adds noise at each step; noisy ones validate."""
+    train, val = split(slices)
+    return train, noisy_copies(val, noise_std, seed)

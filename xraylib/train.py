@@ -37,7 +37,9 @@ class Recipe:
     evaluations: int       # evaluations during training, evenly spaced
     eval_slices: int       # validation slices that each of them looks at (0: all)
     transforms: tuple[str, ...] = ()   # of the crops, by their names in augment.py
-    noise_max: float = 0.0             # of the transform "noise": the largest standard deviation, grey levels
+    noise_min: float = 0.0             # of the transform "noise": the smallest standard deviation, grey levels
+    noise_max: float = 0.0             # ... and the largest
+    padding: str = "same"              # or "valid": a crop is read with the margin that the network loses
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
@@ -74,11 +76,13 @@ class Learner:
     def __init__(self, recipe: Recipe, train: Slices, seed: int):
         keep_freed_memory()
         self.recipe, self.device = recipe, best_device()
-        self.margin = margin_of(recipe.crop or max(train.shape), recipe.transforms)   # px around each slice, mirrored
-        self.images, self.labels = ([torch.from_numpy(mirrored(array, self.margin)).to(self.device) for array in arrays]
+        self.model = new_unet(recipe, seed, train, self.device)
+        side = (recipe.crop or max(train.shape)) + 2 * self.model.margin
+        self.margin = margin_of(side, recipe.transforms)                 # px that these read around a crop
+        around = self.margin + self.model.margin                         # px around each slice, mirrored
+        self.images, self.labels = ([torch.from_numpy(mirrored(array, around)).to(self.device) for array in arrays]
                                     for arrays in (train.images, train.labels))
         self.steps = recipe.steps or recipe.epochs * -(-len(train) // recipe.batch)
-        self.model = new_unet(recipe, seed, train, self.device)
         self.optimiser, self.schedule = optimiser_of(self.model, recipe, self.steps)
         self.generator = torch.Generator().manual_seed(seed)
         self.order, self.position = torch.randperm(len(train), generator=self.generator), 0
@@ -114,11 +118,16 @@ class Learner:
         return taken
 
     def crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """A random crop of each chosen slice, as the recipe says; see `crops` and `augment.transform`."""
-        recipe, generator = self.recipe, self.generator
-        side = recipe.crop and recipe.crop + 2 * self.margin
+        """A random crop of each chosen slice, as the recipe says; see `crops` and `augment.transform`.
+
+        Without padding the grey levels have the network's margin around them, and the labels have not.
+        """
+        recipe, generator, lost = self.recipe, self.generator, self.model.margin
+        side = recipe.crop and recipe.crop + 2 * (self.margin + lost)
         batch = crops(self.images, self.labels, chosen, side, recipe.augment, generator)
-        return transform(*batch, recipe.transforms, self.margin, self.model.grey, recipe.noise_max, generator)
+        images, labels = transform(*batch, recipe.transforms, self.margin, self.model.grey,
+                                   (recipe.noise_min, recipe.noise_max), generator)
+        return images, labels[:, lost:labels.shape[1] - lost, lost:labels.shape[2] - lost]
 
     def note(self, scores: Scores) -> None:
         """Add a row to the history; on a plateau, lower the learning rate. Raises `TrainingError` for a lost loss."""
@@ -154,7 +163,7 @@ def new_unet(recipe: Recipe, seed: int, train: Slices, device: torch.device) -> 
     """A U-Net whose initial weights depend on the seed alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = UNet(recipe.width, recipe.depth)
+        model = UNet(recipe.width, recipe.depth, padding=recipe.padding)
     model.grey.copy_(torch.tensor(grey_statistics(train)))
     return model.to(device, memory_format=training_format(device, recipe.width, whole=recipe.crop == 0))
 

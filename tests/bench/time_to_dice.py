@@ -22,7 +22,7 @@ from xraylib.dice import total_loss
 from xraylib.predict.network import autocast, best_device, load_weights, precision
 from xraylib.predict.scores import evaluate
 from xraylib.runs.checkpoint import train_in
-from xraylib.runs.profiles import RECIPES, SWEEP_RECIPES
+from xraylib.runs.profiles import RECIPES, configure
 from xraylib.slices.labelled import Slices, load
 from xraylib.slices.sets import split
 from xraylib.unet import UNet
@@ -68,7 +68,7 @@ def posters(few: Slices, val: Slices, goal: float, cap: float) -> list[dict]:
 
 def five(folder: str, cap: str = "900") -> None:
     few, val = draw(folder, 5, 20, 0)
-    recipe = SWEEP_RECIPES["laptop"]
+    recipe = configure("04_size_sweep", profile="laptop").recipe
     recipe = replace(recipe, evaluations=recipe.steps // 5, eval_slices=0)
     ours = [fit(recipe, few, val, seed) for seed in range(3)]
     times = [first(history, 0.98) for history in ours]
@@ -104,7 +104,7 @@ def precisions(folder: str) -> None:
         for name in ends:
             train.autocast = autocast if name != "fp32" else lambda _: nullcontext()
             with tempfile.TemporaryDirectory() as place:
-                train_in(Path(place), SWEEP_RECIPES["laptop"], few, val, seed)
+                train_in(Path(place), configure("04_size_sweep", profile="laptop").recipe, few, val, seed)
                 ends[name].append(evaluate(load_weights(Path(place) / "model.safetensors"), val).mean)
     report("precision", ["trained in", "validation Dice, % (5 seeds)", "mean"], [
         [f"{name} ({precision(DEVICE)})" if name != "fp32" else name,

@@ -32,7 +32,7 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
         best = Scores(state.pop("best").numpy(), watched.numbers, watched.noise_std)
         learner.load_state_dict(state)
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
-    most_noise = max(train.noise_std.max(), recipe.noise_max)
+    most_noise = max(train.noise_std.max(), recipe.noise_max, watched.noise_std.min())
     judges = watched.noise_std <= most_noise                # noise that it is not trained on chooses no weights
     quiet = {} if show else {"disable": True}               # disable=False would overrule TQDM_DISABLE
     with tqdm(total=learner.steps, initial=learner.step, desc=f"training, seed {seed}", unit="step", leave=False,

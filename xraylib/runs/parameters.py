@@ -68,6 +68,12 @@ def one_of(*allowed: str):
     return check
 
 
+def at_least(name: str, value: float, other: str, bound: float) -> None:
+    """Raises `ParameterError` where one parameter is less than another that bounds it."""
+    if value < bound:
+        raise ParameterError(f"{name} is {value:g}, less than {other}, {bound:g}; raise the one or lower the other.")
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ParameterError(f"{name} is {value!r}; it must be a text in quotes.")
@@ -82,11 +88,11 @@ def _flag(none: bool = False):
     return check
 
 
-def _sizes(name: str, value: Any) -> list[int]:
+def _sizes(name: str, value: Any) -> list[float]:
     if not isinstance(value, (list, tuple)):
         raise ParameterError(f"{name} is {value!r}; it must be a list of training sizes, as [5, 25], "
                              "or [] (the profile decides).")
-    return [_whole(1, 100_000)(f"{name}[{index}]", size) for index, size in enumerate(value)]
+    return [_slices(f"{name}[{index}]", size) for index, size in enumerate(value)]
 
 
 def _transforms(name: str, value: Any) -> tuple[str, ...]:
@@ -109,11 +115,13 @@ CHECKS = {
     "split": one_of("random", "block"),
     "split_seed": _whole(0, 2**31 - 1, none=True),
     "noise_std": _real(0, 65535),
+    "noise_min": _real(0, 65535),
     "voxel_nm": _real(1e-3, 1e9),
     "steps": _whole(1, 10_000_000, none=True),
     "evaluations": _whole(1, 10_000, none=True),
     "width": _whole(1, 512, none=True),
     "depth": _whole(1, 6, none=True),
+    "padding": one_of("same", "valid"),
     "crop": _whole(0, 100_000, none=True),
     "batch": _whole(1, 10_000, none=True),
     "lr": _real(1e-9, 1, none=True),

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
 from ..slices.labelled import Slices
-from ..slices.sets import fit_counts, split
+from ..slices.sets import SIZES, fit_counts, split
 from ..train import Recipe
-from .parameters import check, one_of
+from .parameters import at_least, check, one_of
 
 _LAPTOP = Recipe(16, 2, crop=32, batch=40, augment=True, optimiser="nadam", lr=1e-2, steps=750, epochs=0,
                  evaluations=10, eval_slices=20)
@@ -20,12 +20,9 @@ _TINY = Recipe(8, 2, crop=32, batch=32, augment=True, optimiser="nadam", lr=1e-2
 _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-5, steps=0, epochs=200,
                 evaluations=200, eval_slices=0)
 RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
-SWEEP_RECIPES = {  # of an experiment that is a sweep over many runs: as many steps for few slices as for many
-    "tiny": _TINY, "laptop": replace(_LAPTOP, steps=150, evaluations=1),
-    "paper": replace(_PAPER, steps=21_000, epochs=0),
-}
 # What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
-OF_THE_RECIPE = ("width", "depth", "crop", "batch", "lr", "steps", "evaluations", "transforms")
+OF_THE_RECIPE = ("width", "depth", "padding", "crop", "batch", "lr", "steps", "evaluations", "transforms")
+A_STEP = 2**16               # px that a step sees in `of_equal_pixels`: one crop of 256
 
 
 @dataclass(frozen=True)
@@ -102,15 +99,28 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     one_of(*EXPERIMENTS)("experiment", experiment)
     facts = EXPERIMENTS[experiment]
     defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "split_seed": None,
-                "noise_std": 5000.0, "flips": None, "transforms": ()}
+                "noise_std": 5000.0, "noise_min": 0.0, "flips": None}
     p = check(**defaults | dict(parameters or {}) | changes)
-    recipe = replace((SWEEP_RECIPES if facts.sizes else RECIPES)[p["profile"]],
-                     **{name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
+    recipe = replace(RECIPES[p["profile"]], **dict(facts.recipes.get(p["profile"], {}))
+                     | {name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
     if p["flips"] is not None:
         recipe = replace(recipe, augment=p["flips"])
     if "noise" in recipe.transforms:
-        recipe = replace(recipe, noise_max=p["noise_std"])
+        at_least("noise_std", p["noise_std"], "noise_min", p["noise_min"])
+        recipe = replace(recipe, noise_min=p["noise_min"], noise_max=p["noise_std"])
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
     return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
                   p["noise_std"] if facts.noisy else 0.0, recipe, p["split_seed"])
+
+
+def of_equal_pixels(crop: int, profile: str) -> dict[str, int]:
+    """How crops of this side, px, show a network as many pixels as the profile's recipe does: crop, batch and steps.
+
+    A step sees about `A_STEP` pixels whatever the side, so that the number of steps is about the same, too.
+    """
+    recipe = RECIPES[profile]
+    steps = recipe.steps or recipe.epochs * EXPERIMENTS["06_small_crops"].counts[0]
+    batch = max(1, round(A_STEP / crop**2))
+    seen = steps * recipe.batch * (recipe.crop or SIZES[profile][2])**2
+    return {"crop": crop, "batch": batch, "steps": max(1, round(seen / (batch * crop**2)))}
