@@ -74,7 +74,7 @@ def grids() -> Iterator[tuple[str, dict]]:
 def configs() -> list[Config]:
     """Every configuration, once."""
     seeds = [(name, parameters, {"seed": seed}) for name, parameters in grids() for seed in SEEDS]
-    one = [(0, which) for which in range(1, 5)] + [(seed, 0) for seed in SEEDS[1:]]
+    one = [(0, which) for which in range(5)] + [(seed, 0) for seed in SEEDS[1:]]
     seeds += [("05_single_image", kind, {"seed": seed, "split_seed": which})
               for kind in (PLAIN, ALL) for seed, which in one]
     return list(dict.fromkeys(configure(name, {"profile": "laptop"} | parameters, **seed)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .slices.labelled import Slices, grey_statistics
+
 GEOMETRIC = ("rotate", "scale", "elastic")
 INTENSITY = ("blur", "contrast", "brightness", "noise")   # in this order: the optics, then the detector
 TRANSFORMS = GEOMETRIC + INTENSITY
@@ -45,6 +47,20 @@ def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: in
         rows, columns = (side - 2 * margin for side in labels.shape[1:])
         images, labels = resample(images, labels, positions(len(labels), rows, columns, names, generator))
     return intensity(images, names, grey, noise, generator), labels
+
+
+def example(one: Slices, corner: tuple[int, int], side: int, names: tuple[str, ...], noise_max: float,
+            seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of a slice, the first of ``one``, as training might see it: grey levels float32 and class indices uint8.
+
+    ``corner``: its top and left, px; ``side``: px; ``noise_max``: of "noise"; ``seed``: of all that is drawn.
+    """
+    margin, (top, left) = margin_of(side, names), corner
+    window = slice(top, top + side + 2 * margin), slice(left, left + side + 2 * margin)     # of the mirrored slice
+    image, label = (torch.from_numpy(mirrored(array, margin)[window]) for array in (one.images[0], one.labels[0]))
+    images, labels = transform(image.float()[None, None], label.long()[None], names, margin,
+                               torch.tensor(grey_statistics(one)), (0, noise_max), torch.Generator().manual_seed(seed))
+    return images[0, 0].numpy(), labels[0].byte().numpy()
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:

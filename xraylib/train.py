@@ -13,7 +13,7 @@ from .augment import flip, margin_of, mirrored, transform
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
-from .slices.labelled import PHASES, Slices, evenly
+from .slices.labelled import PHASES, Slices, evenly, grey_statistics
 from .unet import UNet
 
 
@@ -166,13 +166,6 @@ def new_unet(recipe: Recipe, seed: int, train: Slices, device: torch.device) -> 
         model = UNet(recipe.width, recipe.depth, padding=recipe.padding)
     model.grey.copy_(torch.tensor(grey_statistics(train)))
     return model.to(device, memory_format=training_format(device, recipe.width, whole=recipe.crop == 0))
-
-
-def grey_statistics(slices: Slices) -> tuple[float, float]:
-    """Mean and standard deviation of all grey levels, in float64, slice by slice (no large copy)."""
-    mean = float(np.mean([image.mean(dtype=np.float64) for image in slices.images]))
-    variance = float(np.mean([np.square(image - mean).mean() for image in slices.images]))
-    return mean, max(variance**0.5, 1.0)
 
 
 def optimiser_of(model: UNet, recipe: Recipe, steps: int):

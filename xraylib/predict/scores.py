@@ -9,9 +9,10 @@ from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 from torch import Tensor
 
 from ..dice import absent, confusion, dice_score
+from ..noise import noisy_copies
 from ..slices.labelled import PHASES, Slices
 from ..unet import UNet
-from .network import logits_of
+from .network import logits_of, predict
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,34 @@ def evaluate(model: UNet, slices: Slices, loss: Callable[[Tensor, Tensor], Tenso
         if loss:
             losses += [float(loss(*pair)) for pair in zip(logits.split(1), truth.split(1), strict=True)]
     return Scores(counts, slices.numbers, slices.noise_std, float(np.mean(losses)) if loss else None)
+
+
+def under_noise(model: UNet, slices: Slices, noise_stds: Sequence[float], seed: int) -> list[Scores]:
+    """The scores of noisy copies of slices, at each standard deviation of the noise, grey levels."""
+    return [evaluate(model, noisy_copies(slices, std, seed)) for std in noise_stds]
+
+
+def in_pieces(model: UNet, images: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """Class indices, uint8 (N, H, W), of images cut into squares of ``side`` px that are predicted one by one.
+
+    No piece sees what is around it: what a segmentation loses that way (`volumes.tiled_logits` does it without loss).
+    """
+    guess = np.empty((len(images), *images[0].shape), np.uint8)
+    for (top, left), _ in np.ndenumerate(images[0][::side, ::side]):
+        piece = slice(top * side, top * side + side), slice(left * side, left * side + side)
+        guess[:, *piece] = predict(model, [image[piece] for image in images])
+    return guess
+
+
+def border_distance(shape: tuple[int, int], side: int) -> np.ndarray:
+    """How far each pixel is from the border of its piece, where an image is cut into squares of ``side``: (H, W), px.
+
+    A pixel at the border is at distance 1. What is left over at the right and below makes smaller pieces.
+    """
+    rows, columns = (np.arange(length) for length in shape)
+    down, right = (np.minimum(at % side + 1, np.minimum(at // side * side + side, len(at)) - at)
+                   for at in (rows, columns))
+    return np.minimum(down[:, None], right)
 
 
 def interface_distance(truth: np.ndarray) -> np.ndarray:

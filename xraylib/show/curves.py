@@ -82,13 +82,40 @@ def dice_by_phase(scores: Scores, ax: Axes) -> None:
 def confusion_matrix(counts: np.ndarray, ax: Axes, title: str = "") -> None:
     """What the pixels of each true phase are taken for, in per cent of it. ``counts``: (3, 3), [true, predicted]."""
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    ax.imshow(share, cmap="Greys", vmin=0, vmax=115)
-    for true in range(len(PHASES)):
-        for guess in range(len(PHASES)):
-            ax.text(guess, true, f"{share[true, guess]:.1f} %", ha="center", va="center",
-                    color="white" if share[true, guess] > 60 else "black")
-    ax.set(xticks=range(len(PHASES)), xticklabels=PHASES, yticks=range(len(PHASES)), yticklabels=PHASES,
-           xlabel="taken for", ylabel="true phase (a row adds up to 100 %)", title=title)
+    heat_map(share, PHASES, PHASES, ax, (0, 115), "{:.1f} %")
+    ax.set(xlabel="taken for", ylabel="true phase (a row adds up to 100 %)", title=title)
+
+
+def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax: Axes, limits: tuple[float, float],
+             form: str = "{:.1f}") -> None:
+    """A table of numbers, the larger the darker. ``values``: (rows, columns); ``limits``: white, and black."""
+    ax.imshow(values, cmap="Greys", vmin=limits[0], vmax=limits[1])
+    for (row, column), value in np.ndenumerate(values):
+        ax.text(column, row, form.format(value), ha="center", va="center",
+                color="white" if value > np.mean(limits) else "black")
+    ax.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)
+
+
+def tipping_line(kept: np.ndarray, ax: Axes) -> None:
+    """Around the fields of a `heat_map` that are ``kept``, bool (rows, columns), a thick line."""
+    edges = np.pad(kept, 1).astype(int)
+    for axis, (down, right) in ((0, (0, 1)), (1, (1, 0))):
+        for y, x in np.argwhere(np.diff(edges, axis=axis)):
+            start = np.array([x - 1.5 + (axis == 1), y - 1.5 + (axis == 0)])
+            ax.plot(*zip(start, start + [right, down], strict=True), color=OTHER_INK, lw=3, solid_capstyle="round",
+                    clip_on=False)
+
+
+def by_name(named: Mapping[str, Sequence[float]], ax: Axes, label: str = "", style: str = "o", colour: str = INK,
+            shift: float = 0) -> None:
+    """Dice, 0..1, of the runs of each name: a point a run, a bar at their mean; ``shift``: to the right, 0..1."""
+    for place, values in enumerate(named.values()):
+        spread = shift + np.linspace(-0.08, 0.08, len(values)) * (len(values) > 1)
+        ax.plot(place + spread, 100 * np.array(values), style, color=colour, ms=6, alpha=0.8,
+                label=label if place == 0 else None)
+        ax.hlines(100 * np.mean(values), place + shift - 0.16, place + shift + 0.16, color=colour, lw=2)
+    ax.set(xticks=range(len(named)), xticklabels=named, ylabel="Dice, %")
+    ax.grid(axis="y", alpha=0.3)
 
 
 def dice_against_size(sizes: Sequence[float], dice: np.ndarray, ax: Axes, name: str, style: str = "o-",

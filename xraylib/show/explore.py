@@ -11,6 +11,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 
+from ..augment import TRANSFORMS, example
 from ..predict.network import load_weights
 from ..runs.folder import Run, config_of, source_of
 from ..slices.labelled import PHASES, Slices
@@ -115,6 +116,24 @@ def explore_errors(run: Run, slices: Slices | None = None) -> Panel:
         button.on_click(go)
     buttons["next"].tooltip = "the next better slice, from the worst on"
     return panel(controls, draw, f"{max(slices.shape[1], SMALLEST)}px", tuple(buttons.values()))
+
+
+def explore_transforms(one: Slices, side: int = 64, noise_max: float = 5000) -> Panel:
+    """What training makes of one place of a slice, the first of ``one``: four draws of the chosen transforms."""
+    corner, scale = tuple((length - side) // 2 for length in one.shape), 4
+    limits = np.percentile(one.images[0], [0.1, 99.9])
+    controls = {"names": widgets.SelectMultiple(options=TRANSFORMS, value=TRANSFORMS[:1], rows=len(TRANSFORMS),
+                                                description="transforms", style={"description_width": "8em"}),
+                "draws": slider("draws", 1, 50, 1), "palette": palette_choice()}
+
+    def draw(names: tuple[str, ...], draws: int, palette: str) -> tuple[np.ndarray, str]:
+        crops = [example(one, corner, side, names, noise_max, 4 * draws + index) for index in range(4)]
+        greys = [np.interp(image, limits, (0, 255)).astype(np.uint8)[..., None].repeat(3, 2) for image, _ in crops]
+        masks = [plots.mask_image(label, palette) for _, label in crops]
+        shown = np.concatenate([side_by_side(greys), side_by_side(masks)])
+        return shown.repeat(scale, 0).repeat(scale, 1), legend(palette)
+
+    return panel(controls, draw, f"{4 * side * scale}px")
 
 
 def explore_training(run: Run, slices: Slices | None = None) -> Panel:

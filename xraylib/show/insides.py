@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 
 from ..noise import add_noise, noisy_copies
-from ..predict.network import load_weights, logits_of, recollected, with_margin
+from ..predict.network import autocast, load_weights, logits_of, recollected, with_margin
 from ..predict.scores import evaluate
 from ..slices.labelled import PHASES, Slices
 from ..unet import UNet
@@ -94,6 +94,23 @@ def statistics_curves(rows: Sequence[Mapping[str, float]], ax: Axes) -> None:
         ax.plot(steps, [100 * row[name] for row in rows], style, ms=4, color=colour, label=label)
     ax.set(xlabel="step", ylabel="Dice of noisy slices, %", ylim=(0, 101))
     ax.grid(alpha=0.3)
+
+
+def kept_for_backward(model: UNet, images: torch.Tensor) -> int:
+    """Bytes of all that a forward pass keeps for the backward pass: what the memory of training goes into.
+
+    ``images``: as `UNet.forward`. Counted as PyTorch puts it aside, once for each block of memory.
+    """
+    blocks: dict[int, int] = {}
+
+    def put_aside(tensor: torch.Tensor) -> torch.Tensor:
+        blocks[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(put_aside, lambda tensor: tensor), autocast(images.device):
+        logits = model(images)
+    assert logits.requires_grad
+    return sum(blocks.values())
 
 
 def spread_bars(clean: np.ndarray, noisy: np.ndarray, ax: Axes) -> None:

@@ -98,6 +98,13 @@ def grey_levels(slices: Slices) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(len(PHASES), np.nan), where=counts > 0)
 
 
+def grey_statistics(slices: Slices) -> tuple[float, float]:
+    """Mean and standard deviation of all grey levels, in float64, slice by slice (no large copy)."""
+    mean = float(np.mean([image.mean(dtype=np.float64) for image in slices.images]))
+    variance = float(np.mean([np.square(image - mean).mean() for image in slices.images]))
+    return mean, max(variance**0.5, 1.0)
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
