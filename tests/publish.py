@@ -21,6 +21,7 @@ from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
 from xraylib.predict.network import predict
 from xraylib.runs.folder import Run, execute, folder_of, published
+from xraylib.runs.noisy import fall
 from xraylib.runs.profiles import Config, configure, of_equal_pixels
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
@@ -43,7 +44,11 @@ WINDOWS = (1 / 16, 1 / 4, (64 / 501)**2)                     # parts of a slice;
 CROPS = (32, 48, 64, 96, 128, 192, 256)                      # of notebook 6, px
 SOME_CROPS = (32, 64, 128, 256)
 ONE_LEVEL = {"noise_std": 5000, "noise_min": 5000}           # of notebook 7: fresh noise, always as strong
-FEW_NOISY = (1 / 16, 1 / 4, 1, 5)
+NOISY_PARTS = (1 / 16, 1 / 4, 1, 5, 25, 400)
+FEW_NOISY = (1 / 16, 1 / 4, 1)
+MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"noise_std": std}) for std in NOISES} | {
+    "fresh, 5000": ("07_fresh_noise", ONE_LEVEL), "fresh, 0 to 5000": ("07_fresh_noise", {"noise_std": 5000}),
+    "fresh, 0 to 15000": ("07_fresh_noise", {"noise_std": 15000})}
 LIGHT = (*GEOMETRIC, "contrast", "brightness")               # what may be done to slices that are noisy already
 
 
@@ -57,14 +62,13 @@ def grids() -> Iterator[tuple[str, dict]]:
     yield from (("04_size_sweep", {"n_train": n, "steps": steps}) for n in PARTS for steps in BUDGETS)
     yield from (("05_single_image", {"n_train": n} | kind) for n in (None, 1 / 16) for kind in SETS)
     yield from (("05_single_image", {"n_train": n} | kind) for n in WINDOWS[1:] for kind in (PLAIN, ALL))
-    yield from (("05_single_image", {"n_train": n} | kind) for n, kind in ((5, PLAIN), (5, ALL), (400, PLAIN)))
+    yield from (("05_single_image", {"n_train": n} | kind) for n, kind in ((5, PLAIN), (400, PLAIN)))
     yield "05_single_image", {"steps": 3000} | ALL
     yield from (("06_small_crops", of_equal_pixels(crop, "laptop")) for crop in CROPS)
     yield from (("06_small_crops", {"padding": "valid"} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
     yield from (("06_small_crops", {"depth": 4} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
-    yield from (("07_noisy_only", {"noise_std": std}) for std in NOISES)
-    yield from (("07_fresh_noise", kind) for kind in (ONE_LEVEL, {"noise_std": 5000}, {"noise_std": 15000}))
-    yield from (("07_noisy_only", {"n_train": n, "steps": 1500}) for n in EXPERIMENTS["07_noisy_only"].sizes)
+    yield from MATRIX.values()
+    yield from (("07_noisy_only", {"n_train": n, "steps": 1500}) for n in NOISY_PARTS)
     for n in FEW_NOISY:
         yield "07_noisy_only", {"n_train": n, "steps": 1500, "transforms": LIGHT}
         yield "07_fresh_noise", {"n_train": n, "steps": 1500} | ONE_LEVEL
@@ -125,6 +129,15 @@ def methods(source: Source) -> Iterator[dict]:
             yield from contest(execute(config, source), train, source.test.some(5), levels)
 
 
+def noisy(source: Source) -> Iterator[dict]:
+    """The networks of notebook 7 on slices with ever more noise."""
+    for kind, (name, parameters) in MATRIX.items():
+        for seed in SEEDS:
+            val = configure("01_baseline", profile="laptop", seed=seed).draw(source.slices).val
+            run = execute(configure(name, {"profile": "laptop"} | parameters, seed=seed), source)
+            yield fall(run, kind, val.some(20), source.test.some(20), NOISES)
+
+
 def real(folder: str) -> Iterator[dict]:
     """Networks of built-in and of real slices on blocks of real ones. Numbers alone: nothing else may be published."""
     source = open_source("laptop", folder)
@@ -150,4 +163,5 @@ if __name__ == "__main__":
     for config, run in zip(wanted, runs, strict=True):
         copy(config, run, source)
     write_rows("methods", methods(source))
+    write_rows("noisy", noisy(source))
     readme_figure(source)

@@ -107,7 +107,7 @@ def small_crops(slices: Slices, split: Split) -> Sets:
     return split(slices)
 
 
-@experiment("07_noisy_only", counts=(400, 100), tiny=(24, 8), sizes=(1 / 16, 1 / 4, 1, 5, 25, 105, 400),
+@experiment("07_noisy_only", counts=(400, 100), tiny=(24, 8), sizes=(1, 5, 400),
             tiny_sizes=(1 / 4, 2, 8), noisy=True, poster="announced", poster_sets="noisy images; not said")
 def noisy_only(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """The sets of the baseline, all with noise: no clean slice is ever seen."""

@@ -30,6 +30,18 @@ def smallest_enough(sizes: Sequence[float], dice: np.ndarray, within: float = 0.
     return float(tried[np.argmax(error - error[-1] <= within)])
 
 
+def smallest_reaching(sizes: Sequence[float], dice: np.ndarray, target: float) -> float:
+    """The smallest n whose mean Dice reaches the target, by straight lines over log n; nan if none of them does.
+
+    ``dice``: (runs, sizes), sizes ascending. Where the first size that was tried reaches it, that one.
+    """
+    mean, logs = dice.mean(0), np.log(sizes)
+    if not (mean >= target).any():
+        return float("nan")
+    at = int(np.argmax(mean >= target))
+    return float(sizes[0] if at == 0 else np.exp(np.interp(target, mean[at - 1:at + 1], logs[at - 1:at + 1])))
+
+
 def resampled_runs(dice: np.ndarray, draws: int = 200) -> list[np.ndarray]:
     """Bootstrap over the runs, at every size anew. ``dice``: (runs, sizes); each draw is of the same shape."""
     rng = np.random.default_rng(0)

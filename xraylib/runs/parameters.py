@@ -3,7 +3,7 @@
 import ast
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..augment import TRANSFORMS
@@ -88,11 +88,12 @@ def _flag(none: bool = False):
     return check
 
 
-def _sizes(name: str, value: Any) -> list[float]:
-    if not isinstance(value, (list, tuple)):
-        raise ParameterError(f"{name} is {value!r}; it must be a list of training sizes, as [5, 25], "
-                             "or [] (the profile decides).")
-    return [_slices(f"{name}[{index}]", size) for index, size in enumerate(value)]
+def _list(of: Callable[[str, Any], Any], example: str):
+    def check(name: str, value: Any) -> list:
+        if not isinstance(value, (list, tuple)):
+            raise ParameterError(f"{name} is {value!r}; it must be a list of {example}.")
+        return [of(f"{name}[{index}]", each) for index, each in enumerate(value)]
+    return check
 
 
 def _transforms(name: str, value: Any) -> tuple[str, ...]:
@@ -111,7 +112,8 @@ CHECKS = {
     "n_seeds": _whole(1, 100, none=True),
     "n_train": _slices,
     "n_val": _whole(1, 100_000, none=True),
-    "sizes": _sizes,
+    "sizes": _list(_slices, "training sizes, as [5, 25], or [] (the profile decides)"),
+    "crops": _list(_whole(8, 4096), "sides in px, as [32, 64]"),
     "split": one_of("random", "block"),
     "split_seed": _whole(0, 2**31 - 1, none=True),
     "noise_std": _real(0, 65535),

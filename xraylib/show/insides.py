@@ -1,6 +1,7 @@
 """What goes on inside a network: its first features, and how sure it is."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,30 @@ def statistics_curves(rows: Sequence[Mapping[str, float]], ax: Axes) -> None:
         ax.plot(steps, [100 * row[name] for row in rows], style, ms=4, color=colour, label=label)
     ax.set(xlabel="step", ylabel="Dice of noisy slices, %", ylim=(0, 101))
     ax.grid(alpha=0.3)
+
+
+def influence(model: UNet, slices: Slices, reach: int, seed: int = 0) -> np.ndarray:
+    """How much each pixel around counts for what becomes of the middle one, shares that add up to 1: (side, side).
+
+    The slope of the middle pixel's chosen logit along every grey level, its size, averaged over 200 places of the
+    slices: the effective receptive field (Luo et al. 2016, arXiv:1701.04128). ``reach``: px on each side, at least as
+    far as the network can look.
+    """
+    rng, side, model = np.random.default_rng(seed), 2 * reach + 1, deepcopy(model).eval()
+    places = [(rng.integers(len(slices)), *(rng.integers(length - side + 1) for length in slices.shape))
+              for _ in range(200)]
+    windows = np.stack([slices.images[index][top:top + side, left:left + side] for index, top, left in places])
+    x = torch.from_numpy(windows).float().unsqueeze(1).to(model.grey.device).requires_grad_()
+    model(with_margin(model, x))[:, :, reach, reach].amax(1).sum().backward()
+    slopes = x.grad.abs().mean((0, 1)).cpu().numpy()
+    return slopes / slopes.sum()
+
+
+def within(shares: np.ndarray) -> np.ndarray:
+    """The share of `influence` that comes from squares of 1, 3, 5, ... px around the middle, (reach + 1,)."""
+    reach = len(shares) // 2
+    squares = [slice(reach - far, reach + far + 1) for far in range(reach + 1)]
+    return np.array([shares[square, square].sum() for square in squares])
 
 
 def kept_for_backward(model: UNet, images: torch.Tensor) -> int:
