@@ -19,9 +19,9 @@ from xraylib.files import shipped, write_json
 from xraylib.material.classical import contest
 from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
-from xraylib.predict.network import predict
+from xraylib.predict.network import predict, save_weights
 from xraylib.runs.folder import Run, execute, folder_of, published
-from xraylib.runs.noisy import fall
+from xraylib.runs.noisy import best_kind, fall
 from xraylib.runs.profiles import Config, configure, of_equal_pixels
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
@@ -46,9 +46,11 @@ SOME_CROPS = (32, 64, 128, 256)
 ONE_LEVEL = {"noise_std": 5000, "noise_min": 5000}           # of notebook 7: fresh noise, always as strong
 NOISY_PARTS = (1 / 16, 1 / 4, 1, 5, 25, 400)
 FEW_NOISY = (1 / 16, 1 / 4, 1)
-MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"noise_std": std}) for std in NOISES} | {
-    "fresh, 5000": ("07_fresh_noise", ONE_LEVEL), "fresh, 0 to 5000": ("07_fresh_noise", {"noise_std": 5000}),
-    "fresh, 0 to 15000": ("07_fresh_noise", {"noise_std": 15000})}
+MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"n_train": 400, "noise_std": std})
+          for std in NOISES} | {
+    "fresh, 5000": ("07_fresh_noise", {"n_train": 400} | ONE_LEVEL),
+    "fresh, 0 to 5000": ("07_fresh_noise", {"n_train": 400, "noise_std": 5000}),
+    "fresh, 0 to 15000": ("07_fresh_noise", {"n_train": 400, "noise_std": 15000})}
 LIGHT = (*GEOMETRIC, "contrast", "brightness")               # what may be done to slices that are noisy already
 
 
@@ -87,18 +89,24 @@ def configs() -> list[Config]:
 
 def has_weights(config: Config) -> bool:
     """Whether a notebook shows pictures of this run, as it is stored or with another split or other sizes."""
+    if config.experiment[:2] in ("05", "06", "07") and config.n_train != 5:
+        shown = [("05_single_image", kind) for kind in SETS] + [
+            ("06_small_crops", of_equal_pixels(crop, "laptop")) for crop in (CROPS[0], CROPS[-1])] + [
+            MATRIX[kind] for kind in ("clean", "copies, 5000")]
+        return config in [configure(name, {"profile": "laptop"} | parameters) for name, parameters in shown]
     sizes = EXPERIMENTS[config.experiment].sizes
     own = config == configure(config.experiment, profile="laptop", n_train=config.n_train, seed=config.seed,
                               noise_std=config.noise_std, split=config.split)
     return own and (config.n_train in (None, 5, *sizes[-1:]) or (config.seed == 0 and config.n_train in sizes))
 
 
-def copy(config: Config, run: Run, source: Source) -> None:
-    """Copy what is shown of one run."""
+def copy(config: Config, run: Run, source: Source, weights: bool) -> None:
+    """Copy what is shown of one run, its weights in half precision."""
     target = folder_of(config, source.fingerprint, shipped() / "published")
     names = ["config.json", "history.csv", "result.json"]
-    if has_weights(config):
-        names.append("model.safetensors")
+    if weights:
+        target.mkdir(parents=True, exist_ok=True)
+        save_weights(run.model(), target / "model.safetensors", half=True)
         whole = config.seed == 0 and config.n_train is None and config.split == "random"
         if whole and config.experiment in ("01_baseline", "03_noisy_val"):
             names += [f"epochs/{path.name}" for path in snapshots(run).values()]
@@ -160,8 +168,10 @@ if __name__ == "__main__":
     runs = sweep(wanted, source, workers=2)
     for name in EXPERIMENTS:                                        # what breaks off here is whole after the next call
         shutil.rmtree(shipped() / "published" / name, ignore_errors=True)
+    falls = list(noisy(source))
+    best = [row["run"] for row in falls if row["kind"] == best_kind(falls)]
     for config, run in zip(wanted, runs, strict=True):
-        copy(config, run, source)
+        copy(config, run, source, has_weights(config) or run.folder.name in best)
+    write_rows("noisy", falls)
     write_rows("methods", methods(source))
-    write_rows("noisy", noisy(source))
     readme_figure(source)
