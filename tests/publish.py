@@ -40,6 +40,7 @@ MEMORISER = SPARSE | {"width": 32, "depth": 3, "steps": 2000}
 CONTESTS = ("01_baseline", "07_noisy_only")
 SETS = ({"flips": False}, {}, {"transforms": GEOMETRIC}, {"transforms": INTENSITY}, {"transforms": TRANSFORMS})
 PLAIN, ALL = SETS[1], SETS[-1]                               # of notebook 5: flips alone, and everything
+CAUSES = ({"transforms": ("noise",)}, {"transforms": ("blur", "contrast", "brightness")})    # of INTENSITY's effect
 WINDOWS = (1 / 16, 1 / 4, (64 / 501)**2)                     # parts of a slice; the last is 64 x 64 px
 CROPS = (32, 48, 64, 96, 128, 192, 256)                      # of notebook 6, px
 SOME_CROPS = (32, 64, 128, 256)
@@ -66,6 +67,7 @@ def grids() -> Iterator[tuple[str, dict]]:
     yield from (("05_single_image", {"n_train": n} | kind) for n in WINDOWS[1:] for kind in (PLAIN, ALL))
     yield from (("05_single_image", {"n_train": n} | kind) for n, kind in ((5, PLAIN), (400, PLAIN)))
     yield "05_single_image", {"steps": 3000} | ALL
+    yield from (("05_single_image", kind) for kind in CAUSES)
     yield from (("06_small_crops", of_equal_pixels(crop, "laptop")) for crop in CROPS)
     yield from (("06_small_crops", {"padding": "valid"} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
     yield from (("06_small_crops", {"depth": 4} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from conftest import blobs
 from torch.nn import functional as F
 
 from xraylib import augment
@@ -16,6 +17,7 @@ from xraylib.augment import (
     SCALE,
     TRANSFORMS,
     blurred,
+    example,
     flip,
     intensity,
     margin_of,
@@ -215,6 +217,14 @@ def test_noise_has_every_deviation_up_to_the_one_given():
     assert abs(float(noise.mean())) < 5
 
 
+@pytest.mark.parametrize(("low", "high"), [(700, 700), (500, 700)])
+def test_noise_has_no_less_than_its_smallest_deviation(low, high):
+    noise = intensity(torch.full((300, 1, 40, 40), 30_000.0), ("noise",), GREY, (low, high), generator()) - 30_000
+    deviations = noise.std((1, 2, 3))
+    assert low * 0.93 < deviations.min() < low * 1.05 and high * 0.97 < deviations.max() < high * 1.07
+    assert float(deviations.mean()) == pytest.approx((low + high) / 2, rel=0.02)
+
+
 def test_blur_by_hand():
     point = torch.zeros(3, 1, 9, 9)
     point[..., 4, 4] = 1
@@ -239,3 +249,34 @@ def test_every_other_crop_stays_sharp():
 def test_what_a_16_bit_detector_cannot_tell_is_clipped():
     noisy = intensity(many(500), ("noise",), GREY, (0, 5000), generator())
     assert noisy.min() == 0 and intensity(many(65_000), ("noise",), GREY, (0, 5000), generator()).max() == 65535
+
+
+# -- an example of them -----------------------------------------------------------------------------------------------
+
+ONE = blobs(1, 48, 41)
+
+
+def test_an_example_without_transforms_is_the_crop_itself():
+    image, label = example(ONE, (7, 20), 16, (), 700, 0)
+    assert (image.dtype, label.dtype) == (np.float32, np.uint8)
+    assert np.array_equal(image, ONE.images[0][7:23, 20:36]) and np.array_equal(label, ONE.labels[0][7:23, 20:36])
+
+
+@pytest.mark.parametrize("corner", [(7, 20), (0, 0), (32, 25)])
+def test_the_margin_that_an_example_is_read_with_does_not_move_it(corner, monkeypatch):
+    monkeypatch.setattr(augment, "positions", lambda batch, rows, columns, *_: turned_and_scaled(
+        rows, columns, torch.zeros(batch), torch.ones(batch)))
+    (image, label), (same, taken) = (example(ONE, corner, 16, names, 700, 0) for names in ((), GEOMETRIC))
+    assert np.array_equal(label, taken) and np.allclose(image, same, atol=0.5)
+
+
+def test_an_example_is_one_of_what_training_draws():
+    """Its seed decides, labels follow geometric transforms alone, and noise has every deviation up to the largest."""
+    (first, label), (again, _), (other, elsewhere) = (example(ONE, (7, 20), 16, TRANSFORMS, 700, seed)
+                                                     for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other) and not np.array_equal(label, elsewhere)
+    crop = ONE.images[0][7:23, 20:36].astype(float)
+    noise = [(example(ONE, (7, 20), 16, ("noise",), 700, seed)[0] - crop).std() for seed in range(50)]
+    assert min(noise) < 100 and 600 < max(noise) < 780
+    bright = example(ONE, (7, 20), 16, ("brightness",), 0, 0)[0] - crop
+    assert np.ptp(bright) < 0.01 and 0 < abs(bright.mean()) <= 0.2 * ONE.images[0].std()    # of the slice's own levels

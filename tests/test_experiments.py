@@ -7,7 +7,7 @@ import pytest
 from conftest import blobs
 
 from xraylib.experiments import EXPERIMENTS, experiment
-from xraylib.runs.profiles import configure
+from xraylib.runs.profiles import RECIPES, configure
 from xraylib.slices.labelled import join
 from xraylib.slices.tiff import DataError
 
@@ -69,6 +69,36 @@ def test_experiment_7_is_the_baseline_with_noise_on_every_slice():
         assert (noisy.noise_std == 3000).all() and np.array_equal(noisy.labels, clean.labels)
         added = np.subtract(noisy.images, clean.images, dtype=float)
         assert added.std((1, 2)) == pytest.approx(3000, rel=0.2) and added.std() == pytest.approx(3000, rel=0.03)
+
+
+def test_experiment_5_trains_on_one_of_the_slices_that_the_baseline_trains_on():
+    drawn, baseline = (draw(name, profile="tiny", seed=2) for name in ("05_single_image", "01_baseline"))
+    assert len(drawn.train) == 1 and drawn.train.numbers[0] in baseline.train.numbers
+    assert np.array_equal(drawn.val.numbers, baseline.val.numbers)
+    assert not drawn.train.noise_std.any() and not drawn.val.noise_std.any()
+
+
+def test_experiment_6_has_the_sets_of_the_baseline():
+    for part, same in zip(draw("06_small_crops", profile="tiny", seed=2)[:2],
+                          draw("01_baseline", profile="tiny", seed=2)[:2], strict=True):
+        assert np.array_equal(part.numbers, same.numbers) and np.array_equal(part.images, same.images)
+
+
+def test_fresh_noise_trains_on_clean_slices_and_validates_on_the_noisy_ones_of_experiment_7():
+    fresh, fixed, clean = (draw(name, profile="tiny", seed=2, noise_std=3000)
+                           for name in ("07_fresh_noise", "07_noisy_only", "01_baseline"))
+    assert np.array_equal(fresh.train.images, clean.train.images) and not fresh.train.noise_std.any()
+    assert np.array_equal(fresh.val.images, fixed.val.images) and (fresh.val.noise_std == 3000).all()
+    for profile in RECIPES:
+        assert configure("07_fresh_noise", profile=profile).recipe.transforms == ("noise",)
+
+
+def test_noise_that_an_experiment_asks_for_is_declared():
+    """Without the fact it would be given noise of 0; one slice trains without noise, and is tested with it."""
+    asked = {name for name, facts in EXPERIMENTS.items() if "noise_std" in inspect.signature(facts.draw).parameters}
+    assert {name for name, facts in EXPERIMENTS.items() if facts.noisy} == asked | {"05_single_image"}
+    for name, facts in EXPERIMENTS.items():
+        assert configure(name, noise_std=3000).noise_std == (3000 if facts.noisy else 0)
 
 
 def test_noisy_copies_are_the_only_new_pixels():

@@ -11,7 +11,7 @@ from conftest import blobs
 from xraylib import augment, train
 from xraylib.slices import sets
 from xraylib.slices.labelled import Slices
-from xraylib.train import Learner, Recipe, TrainingError, crops, fit, grey_statistics
+from xraylib.train import Learner, Recipe, TrainingError, crops, fit
 from xraylib.unet import UNet
 
 RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nadam", lr=1e-2, steps=24, epochs=0,
@@ -19,6 +19,7 @@ RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nad
 PUBLISHED = Recipe(width=4, depth=2, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-4, steps=0, epochs=2,
                    evaluations=2, eval_slices=0)
 TRANSFORMED = Recipe(**vars(RECIPE) | {"transforms": augment.TRANSFORMS, "noise_max": 2000.0})
+UNPADDED = Recipe(**vars(RECIPE) | {"padding": "valid"})       # of 2 poolings: 20 px around a crop
 TRAIN, VAL = blobs(7, 40, 36), blobs(5, 37, 41, seed=3)
 
 
@@ -50,7 +51,7 @@ def test_the_seed_decides_and_the_global_random_state_does_not():
     assert [row["dice"] for row in first.history] != [row["dice"] for row in other.history]
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, TRANSFORMED])
+@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, TRANSFORMED, UNPADDED])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_learner_goes_on_from_its_state_as_if_it_had_never_stopped(recipe, parts):
     whole, first, second = trained(recipe), Learner(recipe, TRAIN, 0), Learner(recipe, TRAIN, 0)
@@ -159,9 +160,65 @@ def test_a_network_learns_from_transformed_crops_too():
     assert max(scores.mean for scores in fit(learner, VAL)) > 0.9
 
 
-def test_grey_statistics_are_those_of_all_pixels():
-    grey = np.stack(TRAIN.images)
-    assert grey_statistics(TRAIN) == pytest.approx((grey.mean(), grey.std()))
+# -- without padding ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, Recipe(**vars(RECIPE) | {"crop": 38})])   # the last: not square
+def test_crops_without_padding_are_the_same_with_a_margin(recipe):
+    """Whose labels are those of the same place, as many as the network gives logits."""
+    (images, labels), (wide, taken) = (Learner(how, TRAIN, 0).crops(torch.arange(4)) for how in (
+        recipe, Recipe(**vars(recipe) | {"padding": "valid"})))
+    assert torch.equal(labels, taken) and torch.equal(images, wide[..., 20:-20, 20:-20])
+    assert UNet(4, 2, padding="valid")(wide).shape[2:] == taken.shape[1:]
+
+
+@pytest.mark.parametrize("names", [("rotate",), ("scale",), ("elastic",), augment.GEOMETRIC])
+@pytest.mark.parametrize("crop", [16, 0, 64])
+def test_transformed_labels_lie_where_the_output_of_a_network_without_padding_lies(names, crop):
+    """An image that is its label times 10,000 still is one: see the same test of the transforms themselves."""
+    slices = Slices([label.astype(np.uint16) * 10_000 for label in TRAIN.labels], TRAIN.labels, TRAIN.numbers)
+    learner = Learner(Recipe(**vars(UNPADDED) | {"transforms": names, "crop": crop, "batch": 20}), slices, 0)
+    images, labels = learner.crops(learner.draw())
+    assert labels.shape[1:] == ((16, 16) if crop == 16 else (40, 36))
+    off = (images[:, 0, 20:-20, 20:-20] - 10_000 * labels).abs()
+    assert off.max() < 7_501 and (off < 0.1).float().mean() > 0.4
+
+
+def test_the_margin_of_a_crop_is_what_is_around_it_in_the_slice():
+    """Every pixel has a grey level of its own, so that the first label's tells where a crop lies."""
+    image = np.arange(40 * 36, dtype=np.uint16).reshape(40, 36)
+    slices = Slices([image], [(image % 3).astype(np.uint8)], np.array([1]))
+    recipe = Recipe(**vars(RECIPE) | {"padding": "valid", "depth": 1, "crop": 20, "batch": 800, "augment": False})
+    learner, wide = Learner(recipe, slices, 0), np.pad(image, 8, "reflect")       # a margin of 8 px
+    images, labels = learner.crops(learner.draw())
+    places = set()
+    for crop, label in zip(images[:, 0].long().numpy(), labels.numpy(), strict=True):
+        top, left = divmod(crop[8, 8], 36)
+        assert np.array_equal(crop, wide[top:top + 36, left:left + 36])
+        assert np.array_equal(label, slices.labels[0][top:top + 20, left:left + 20])
+        places.add((top, left))
+        if 8 <= top <= 12 and left == 8:                                          # all of it inside: nothing mirrored
+            assert np.array_equal(crop, image[top - 8:top + 28, :36])
+    assert {top for top, _ in places} == set(range(21)) and {left for _, left in places} == set(range(17))
+
+
+def test_a_network_without_padding_learns():
+    learner = Learner(Recipe(**vars(UNPADDED) | {"steps": 60, "width": 8, "depth": 1}), TRAIN, 0)
+    assert max(scores.mean for scores in fit(learner, VAL)) > 0.97
+
+
+# -- fresh noise --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("low", "high"), [(3000, 3000), (2000, 4000), (0, 3000)])
+def test_crops_get_new_noise_at_every_step_of_the_recipes_deviations(low, high):
+    flat = Slices(np.full((2, 64, 64), 30_000, np.uint16), np.zeros((2, 64, 64), np.uint8), np.arange(2))
+    learner = Learner(Recipe(**vars(RECIPE) | {
+        "transforms": ("noise",), "noise_min": low, "noise_max": high, "crop": 64, "batch": 100}), flat, 0)
+    first, second = (learner.crops(learner.draw())[0] - 30_000 for _ in range(2))
+    deviations = first.std((1, 2, 3))
+    assert low * 0.95 <= deviations.min() < low + 300 and high - 300 < deviations.max() < high * 1.05
+    assert float((first * second).mean()) / (first.std() * second.std()) == pytest.approx(0, abs=0.02)
 
 
 @pytest.mark.parametrize("transforms", [(), augment.INTENSITY])

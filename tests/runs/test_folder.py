@@ -48,6 +48,14 @@ def test_a_run_on_a_part_of_a_slice_with_every_transform_is_read_as_it_was_made(
     assert run.config["note"].startswith("0.25 of a slice trains") and len(run.history) == 3
 
 
+def test_a_run_without_padding_is_read_as_it_was_made(source):
+    config = configure("06_small_crops", profile="tiny", steps=4, padding="valid")
+    run = runs.execute(config, source)
+    assert runs.config_of(run) == config and run.config["recipe"]["padding"] == run.model().padding == "valid"
+    again = evaluate(run.model(), source.test.some(20))
+    assert np.array_equal(again.confusion, run.scores["test"].confusion)
+
+
 def test_a_run_with_noise_is_tested_on_noisy_copies_too(folder):
     config = configure("03_noisy_val", profile="tiny", steps=4, noise_std=3000)
     run = runs.execute(config, open_source("tiny", str(folder)))

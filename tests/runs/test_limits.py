@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xraylib.runs.limits import fit_error, power_law, resampled_runs, smallest_enough
+from xraylib.runs.limits import fit_error, power_law, resampled_runs, smallest_enough, smallest_reaching
 
 SIZES = [0.0625, 0.25, 1, 5, 15, 45, 105, 400]
 
@@ -27,3 +27,12 @@ def test_bootstrap_draws_take_runs_at_every_size_anew():
     draws = resampled_runs(dice, 50)
     assert all(set(draw[:, i]) <= set(dice[:, i]) for draw in draws for i in range(2))
     assert any(not np.array_equal(draw[:, 0] // 2, draw[:, 1] // 2) for draw in draws)
+
+
+def test_the_smallest_set_that_reaches_a_target_lies_between_those_that_were_tried():
+    """Half-way up between n = 1 and n = 4 is n = 2, on a logarithmic axis; the mean over the runs counts."""
+    dice = np.array([[0.5, 0.7, 0.9], [0.7, 0.9, 0.9]])
+    assert smallest_reaching([1, 4, 16], dice, 0.7) == pytest.approx(2)
+    assert smallest_reaching([1, 4, 16], dice, 0.6) == 1 and smallest_reaching([1, 4, 16], dice, 0.1) == 1
+    assert np.isnan(smallest_reaching([1, 4, 16], dice, 0.91))
+    assert smallest_reaching([1, 4, 16], np.array([[0.9, 0.7, 0.8]]), 0.85) == 1           # the first that reaches it

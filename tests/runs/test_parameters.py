@@ -5,7 +5,8 @@ from conftest import blobs
 
 from xraylib.runs import parameters
 from xraylib.runs.parameters import ParameterError, check
-from xraylib.runs.profiles import configure
+from xraylib.runs.profiles import RECIPES, configure, of_equal_pixels
+from xraylib.slices.sets import SIZES
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
@@ -24,6 +25,12 @@ from xraylib.runs.profiles import configure
     ("n_seeds", "many", "n_seeds is 'many', not a number"),
     ("sizes", 5, "sizes is 5; it must be a list"),
     ("sizes", [5, 0], r"sizes\[1\] is 0; it must be"),
+    ("sizes", [0.25, 1.5], r"sizes\[1\] is 1.5; it must be a whole number from 1"),
+    ("sizes", [5, None], r"sizes\[1\] is None, not a number"),
+    ("crops", 32, r"crops is 32; it must be a list of sides in px, as \[32, 64\]"),
+    ("crops", [32, 4], r"crops\[1\] is 4; it must be a whole number from 8 to 4096"),
+    ("padding", "full", "padding is 'full'; it must be one of 'same', 'valid'"),
+    ("noise_min", -1, "noise_min is -1; it must be a number from 0 to 65535"),
     ("split", "blocks", "split is 'blocks'; it must be one of 'random', 'block'"),
     ("noise_std", -3, "noise_std is -3; it must be a number from 0 to 65535"),
     ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
@@ -46,6 +53,10 @@ def test_wrong_values_are_named_with_what_is_allowed(name, value, message):
 
 def test_numbers_that_yaml_made_strings_of_are_read():
     assert check(noise_std="5e3", seed="7") == {"noise_std": 5000.0, "seed": 7}
+
+
+def test_sizes_may_hold_parts_of_a_slice():
+    assert check(sizes=[0.25, "0.5", 1, "5"]) == {"sizes": [0.25, 0.5, 1, 5]}
 
 
 def test_empty_values_come_from_the_environment(monkeypatch):
@@ -104,15 +115,57 @@ def test_a_reader_switches_flips_and_transforms_and_gives_noise_its_bound():
     assert configure("01_baseline", profile="laptop", transforms=["rotate"], noise_std=700).recipe.noise_max == 0
 
 
+def test_noise_has_one_level_where_its_bounds_are_equal_and_they_cannot_be_crossed():
+    noise = {"transforms": ["noise"], "noise_std": 700}
+    recipe = configure("01_baseline", profile="laptop", noise_min=700, **noise).recipe
+    assert (recipe.noise_min, recipe.noise_max) == (700, 700)
+    with pytest.raises(ParameterError, match="noise_std is 700, less than noise_min, 701; raise the one or lower"):
+        configure("01_baseline", profile="laptop", noise_min=701, **noise)
+    plain = configure("03_noisy_val", profile="laptop", noise_min=701, noise_std=700)     # no crop gets noise
+    assert plain.recipe.noise_min == plain.recipe.noise_max == 0 and plain.noise_std == 700
+
+
+@pytest.mark.parametrize(("experiment", "profile", "own"), [
+    ("05_single_image", "laptop", {"steps": 1500}), ("05_single_image", "paper", {"steps": 21_000, "epochs": 0}),
+    ("05_single_image", "tiny", {}), ("04_size_sweep", "laptop", {"steps": 150, "evaluations": 1}),
+    ("06_small_crops", "laptop", {}), ("07_noisy_only", "laptop", {}),
+    ("07_fresh_noise", "tiny", {"transforms": ("noise",), "noise_max": 5000})])
+def test_an_experiment_may_differ_from_the_recipe_of_its_profile(experiment, profile, own):
+    assert configure(experiment, profile=profile).recipe == replace(RECIPES[profile], **own)
+
+
+def test_what_a_reader_changes_wins_over_the_recipe_of_the_experiment():
+    changed = configure("04_size_sweep", profile="laptop", steps=300, width=8).recipe
+    assert changed == replace(RECIPES["laptop"], steps=300, evaluations=1, width=8)
+    assert configure("07_fresh_noise", profile="laptop", transforms=["blur"]).recipe == replace(
+        RECIPES["laptop"], transforms=("blur",))
+    assert configure("07_fresh_noise", profile="laptop", noise_std=3000, noise_min=2000).recipe == replace(
+        RECIPES["laptop"], transforms=("noise",), noise_min=2000, noise_max=3000)
+
+
+@pytest.mark.parametrize("profile", RECIPES)
+@pytest.mark.parametrize("crop", [32, 48, 64, 96, 128, 192, 256])
+def test_crops_of_every_side_show_as_many_pixels_as_the_profile_does(profile, crop):
+    """Within 1 %; the tiny profile trains for so few steps that they cannot be nearer than half a step of its 15."""
+    steps, batch, side = {"tiny": (30, 32, 32), "laptop": (750, 40, 32), "paper": (400 * 200, 1, 501)}[profile]
+    recipe = configure("06_small_crops", **of_equal_pixels(crop, profile), profile=profile).recipe
+    assert recipe.crop == crop and recipe.batch * crop**2 == pytest.approx(2**16, rel=0.13)
+    seen = recipe.steps * recipe.batch * crop**2
+    assert seen == pytest.approx(steps * batch * side**2, rel=0.01 if profile != "tiny" else 0.5 / 13)
+    assert RECIPES[profile].crop or SIZES[profile][2] == side
+
+
 def test_transforms_and_the_seed_of_the_split_tell_runs_apart_and_what_is_off_does_not():
     changes = ({}, {"transforms": ["rotate"]}, {"transforms": ["noise"]}, {"transforms": ["noise"], "noise_std": 1},
-               {"flips": False}, {"split_seed": 0}, {"transforms": ["elastic", "rotate"]})
+               {"transforms": ["noise"], "noise_min": 1}, {"padding": "valid"}, {"flips": False}, {"split_seed": 0},
+               {"transforms": ["elastic", "rotate"]})
     configs = [configure("01_baseline", profile="laptop", **change) for change in changes]
     assert len({config.digest("a") for config in configs}) == len(configs)
     assert configs[-1] == configure("01_baseline", profile="laptop", transforms=["rotate", "elastic"])
-    assert configs[0] == configure("01_baseline", profile="laptop", transforms=[], split_seed=None, flips=None)
+    assert configs[0] == configure("01_baseline", profile="laptop", transforms=[], split_seed=None, flips=None,
+                                   padding="same", noise_min=1)
     facts = configs[0].facts()
-    assert "split_seed" not in facts and not {"transforms", "noise_max"} & set(facts["recipe"])
+    assert "split_seed" not in facts and not {"transforms", "noise_min", "noise_max", "padding"} & set(facts["recipe"])
 
 
 def test_the_seed_draws_which_slice_trains_and_the_seed_of_the_split_draws_it_alone():

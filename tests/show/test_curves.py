@@ -50,6 +50,37 @@ def test_rows_of_a_confusion_matrix_add_up_to_a_hundred(ax):
     assert texts == ["75.0 %", "25.0 %", "0.0 %", "0.0 %", "50.0 %", "50.0 %", "0.0 %", "0.0 %", "0.0 %"]
 
 
+def test_a_heat_map_has_a_number_a_field_that_can_be_read_on_it(ax):
+    curves.heat_map(np.array([[50, 60.04, 70], [80, 90, 99.96]]), ["a", "b"], [0, 1000, 2000], ax, (40, 115))
+    assert [text.get_text() for text in ax.texts] == ["50.0", "60.0", "70.0", "80.0", "90.0", "100.0"]
+    assert [text.get_position() for text in ax.texts[2:4]] == [(2, 0), (0, 1)]
+    assert [text.get_color() for text in ax.texts] == 3 * ["black"] + 3 * ["white"]         # darker from 77.5 on
+    assert ax.images[0].get_clim() == (40, 115)
+    assert [[label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels())] == [
+        ["0", "1000", "2000"], ["a", "b"]]
+
+
+def test_a_line_goes_around_what_is_kept_and_nowhere_else(ax):
+    curves.heat_map(np.zeros((2, 3)), ["a", "b"], ["c", "d", "e"], ax, (0, 1))
+    before = ax.get_xlim(), ax.get_ylim()
+    curves.tipping_line(np.array([[True, True, False], [False, True, False]]), ax)
+    pieces = {tuple(sorted(zip(*line.get_data(), strict=True))) for line in ax.lines}
+    corners = [(-0.5, -0.5), (0.5, -0.5), (1.5, -0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5), (0.5, 0.5), (-0.5, 0.5)]
+    assert pieces == {tuple(sorted(pair)) for pair in zip(corners, corners[1:] + corners[:1], strict=True)}
+    assert len(ax.lines) == 8 and (ax.get_xlim(), ax.get_ylim()) == before
+
+
+def test_every_run_of_a_name_is_a_point_and_their_mean_a_bar(ax):
+    curves.by_name({"a": [0.5, 0.7], "b": [0.9]}, ax, "some", shift=0.2)
+    two, one = ax.lines
+    assert two.get_ydata() == pytest.approx([50, 70]) and one.get_ydata() == pytest.approx([90])
+    assert two.get_xdata() == pytest.approx([0.12, 0.28]) and one.get_xdata() == pytest.approx([1.2])
+    bars = [bar.get_segments()[0] for bar in ax.collections]
+    assert np.array(bars) == pytest.approx(np.array([[[0.04, 60], [0.36, 60]], [[1.04, 90], [1.36, 90]]]))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b"]
+    assert ax.get_legend_handles_labels()[1] == ["some"]                                    # once
+
+
 def test_parts_of_a_slice_are_written_as_parts(ax):
     curves.dice_against_size([0.0625, 0.25, 1, 5], np.full((2, 4), 0.9), ax, "some")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1/16", "1/4", "1", "5"]

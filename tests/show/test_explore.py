@@ -7,6 +7,7 @@ import pytest
 from conftest import blobs
 from PIL import Image
 
+from xraylib.augment import TRANSFORMS, example
 from xraylib.noise import add_noise
 from xraylib.predict.network import load_weights, predict
 from xraylib.runs.folder import RunError, execute, load
@@ -116,6 +117,23 @@ def test_training_shows_every_snapshot(run):
         assert (decoded(panel)[:errors.shape[0], :errors.shape[1]] == errors).all()
         shown.append(decoded(panel)[:, errors.shape[1]:])
     assert (shown[0] != shown[1]).any()                                          # the marker has moved
+
+
+def test_transforms_follow_the_menu_four_draws_at_a_time():
+    one = blobs(1, 48, 41)
+    panel = explore.explore_transforms(one, side=16, noise_max=3000)
+    for names, draws, palette in (((), 1, "safe"), (TRANSFORMS, 1, "rgb"), (("rotate", "noise"), 7, "safe")):
+        for name, value in (("transforms", names), ("draws", draws), ("colours", palette)):
+            control(panel, name).value = value
+        images, labels = zip(*(example(one, (16, 12), 16, names, 3000, 4 * draws + index) for index in range(4)),
+                             strict=True)
+        shown = decoded(panel)[::4, ::4]                                           # each pixel is 4 x 4
+        masks = views.side_by_side([plots.mask_image(label, palette) for label in labels])
+        assert (shown[-16:] == masks).all() and (decoded(panel)[3::4, 3::4] == shown).all()
+        greys = shown[:16, :16, 0].ravel().astype(int)
+        assert (np.diff(greys[np.argsort(images[0].ravel())]) >= 0).all() and np.ptp(greys) > 100
+    grey, _ = np.split(decoded(panel), 2)
+    assert len({part.tobytes() for part in np.split(grey[:, :grey.shape[1] // 4 * 4], 4, 1)}) == 4
 
 
 def test_comparison_has_a_picture_a_run(run, folder):

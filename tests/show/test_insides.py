@@ -6,6 +6,7 @@ import torch
 from conftest import blobs
 
 from xraylib.noise import noisy_copies
+from xraylib.predict import network
 from xraylib.predict.network import predict, recollected, save_weights
 from xraylib.predict.scores import evaluate
 from xraylib.show import insides
@@ -54,6 +55,22 @@ def test_statistics_of_each_snapshot_are_collected_anew(model, tmp_path, ax):
     others = recollected(model, noisy_copies(SLICES, 8000, 1).images)
     assert row["noisy"] == pytest.approx(evaluate(others, noisy).mean)
     insides.statistics_curves([row], ax)
+
+
+def test_what_is_kept_for_the_backward_pass_by_hand(monkeypatch):
+    """In float32, of a network of width w and one pooling, for each pixel of the crop.
+
+    At the top 1 for the grey level and 4 w for two convolutions, each before and after its batch norm (the ReLU works
+    in place), on the way down and as many on the way up, and 2 w where the two meet; below, of a quarter of the
+    pixels, w after the pooling and w places of 8 bytes, and 4 x 2 w. What does not grow with the crop are weights.
+    """
+    monkeypatch.setattr(network, "fast_bf16", lambda _: False)
+    model, w = UNet(6, 1), 6
+    kept = {side: insides.kept_for_backward(model, torch.rand(2, 1, side, side)) for side in (32, 64, 96)}
+    pixel = 4 * (1 + 4 * w + 2 * w + 4 * w) + (4 * w + 8 * w + 4 * 4 * 2 * w) / 4
+    assert (kept[64] - kept[32]) / (2 * (64**2 - 32**2)) == (kept[96] - kept[64]) / (2 * (96**2 - 64**2)) == pixel
+    weights = 4 * sum(parameter.numel() for parameter in model.parameters())
+    assert 0 < kept[32] - 2 * 32**2 * pixel < 1.5 * weights
 
 
 def test_their_figures_draw(model, ax):

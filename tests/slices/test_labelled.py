@@ -30,6 +30,14 @@ def test_mean_grey_level_of_each_phase():
     assert (pore, nickel) == (15, 35) and np.isnan(ysz)
 
 
+def test_grey_statistics_are_those_of_all_pixels():
+    slices = blobs(7, 40, 36)
+    grey = np.stack(slices.images)
+    assert labelled.grey_statistics(slices) == pytest.approx((grey.mean(), grey.std()))
+    flat = labelled.Slices([np.full((4, 4), 9, np.uint16)], [np.zeros((4, 4), np.uint8)], np.array([1]))
+    assert labelled.grey_statistics(flat) == (9, 1)                       # the network divides by it
+
+
 def test_files_are_written_as_the_real_set_has_them(folder):
     mask = tifffile.imread(folder / "labels" / "slice_0001.tif")
     assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 128, 255}
