@@ -160,7 +160,7 @@ def test_a_network_learns_from_transformed_crops_too():
     assert max(scores.mean for scores in fit(learner, VAL)) > 0.9
 
 
-# -- without padding ----------------------------------------------------------------------------------------------------
+# -- without padding --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, Recipe(**vars(RECIPE) | {"crop": 38})])   # the last: not square
@@ -182,6 +182,15 @@ def test_transformed_labels_lie_where_the_output_of_a_network_without_padding_li
     assert labels.shape[1:] == ((16, 16) if crop == 16 else (40, 36))
     off = (images[:, 0, 20:-20, 20:-20] - 10_000 * labels).abs()
     assert off.max() < 7_501 and (off < 0.1).float().mean() > 0.4
+
+
+@pytest.mark.parametrize("crop", [16, 0])
+def test_no_transform_reads_beyond_the_margin_of_a_crop_without_padding(crop):
+    """What it reads there would be 0. The transforms turn the network's margin, too, and need more for it."""
+    flat = Slices(np.full((2, 40, 36), 30_000, np.uint16), np.zeros((2, 40, 36), np.uint8), np.arange(2))
+    learner = Learner(Recipe(**vars(UNPADDED) | {"transforms": augment.GEOMETRIC, "crop": crop, "batch": 200}), flat, 0)
+    images, _ = learner.crops(learner.draw())
+    assert (images - 30_000).abs().max() < 1
 
 
 def test_the_margin_of_a_crop_is_what_is_around_it_in_the_slice():
@@ -207,7 +216,7 @@ def test_a_network_without_padding_learns():
     assert max(scores.mean for scores in fit(learner, VAL)) > 0.97
 
 
-# -- fresh noise --------------------------------------------------------------------------------------------------------
+# -- fresh noise ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("low", "high"), [(3000, 3000), (2000, 4000), (0, 3000)])

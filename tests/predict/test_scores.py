@@ -92,7 +92,7 @@ def test_the_worst_confusion_in_words():
 
 
 def a_network(padding="same", depth=2):
-    """Weights as they were drawn, statistics of these slices: its predictions are nonsense, but not all of one phase."""
+    """Weights as they were drawn, statistics of these slices: what it predicts is nonsense, but not of one phase."""
     torch.manual_seed(0)
     model = UNet(4, depth, padding=padding)
     model.grey.copy_(torch.tensor([35000.0, 8000.0]))
@@ -117,7 +117,7 @@ def test_in_one_piece_a_prediction_is_that_of_the_whole(padding, side):
 
 
 @pytest.mark.parametrize(("padding", "depth", "side"), [
-    ("same", 2, 16), ("same", 2, 37), ("same", 2, 1), ("valid", 1, 16), ("valid", 2, 12)])   # 20 px around 12: twice
+    ("same", 2, 16), ("same", 2, 37), ("valid", 1, 16), ("valid", 2, 12)])   # 20 px around 1 px and 12: mirrored again
 def test_a_piece_is_predicted_as_if_it_were_alone(padding, depth, side):
     model = a_network(padding, depth)
     together = in_pieces(model, VAL.images[:2], side)
@@ -127,8 +127,6 @@ def test_a_piece_is_predicted_as_if_it_were_alone(padding, depth, side):
             piece = np.s_[top:top + side, left:left + side]
             alone = predict(model, [image[piece] for image in VAL.images[:2]])
             assert np.array_equal(together[:, piece[0], piece[1]], alone)
-        if side == 1:
-            break
 
 
 def test_pixels_beyond_a_piece_do_not_matter():

@@ -13,6 +13,7 @@ from xraylib.augment import TRANSFORMS
 from xraylib.files import shipped
 from xraylib.predict.scores import evaluate
 from xraylib.runs import folder as runs
+from xraylib.runs import noisy
 from xraylib.runs.folder import RunError
 from xraylib.runs.profiles import RECIPES, configure
 from xraylib.slices import labelled
@@ -157,7 +158,8 @@ def test_published_runs_are_those_that_the_notebooks_would_make_now():
     assert all((run.config["profile"], run.config["seed"]) == (expected[name].profile, expected[name].seed)
                for name, run in found.items())
     with_weights = {name for name, run in found.items() if (run.folder / "model.safetensors").exists()}
-    assert with_weights == {name for name, config in expected.items() if publish.has_weights(config)}
+    assert with_weights == {name for name, config in expected.items() if publish.has_weights(config)} | {
+        run.folder.name for run in noisy.best_published()}
     assert all(found[name].model().width == RECIPES["laptop"].width for name in with_weights)
     snapshots = {run.config["experiment"] for run in found.values() if (run.folder / "epochs").exists()}
     assert snapshots == {"01_baseline", "03_noisy_val"}
@@ -186,6 +188,18 @@ def test_published_rows_are_of_the_networks_that_are_published():
     own = [run.scores["test"].mean for run in runs.published("01_baseline", n_train=5)]
     assert few == pytest.approx(own, abs=0.002)                     # of five slices of the block, and of all
     assert {row["trained on"] for row in runs.published_rows("real")} == {"real", "built-in"}
+
+
+def test_the_best_noisy_predictor_is_published_and_is_the_best_of_its_table():
+    rows = runs.published_rows("noisy")
+    assert [row["kind"] for row in rows] == [kind for kind in publish.MATRIX for _ in publish.SEEDS]
+    best = noisy.best_published()
+    chosen = {row["run"]: row for row in rows if row["kind"] == noisy.best_kind(rows)}
+    assert {run.folder.name for run in best} == set(chosen) and {run.config["seed"] for run in best} == {0, 1, 2}
+    means = [np.mean(chosen[run.folder.name]["val"]) for run in best]
+    assert means == sorted(means, reverse=True)
+    for run in best:                                                # of twenty slices of the block, and of all
+        assert chosen[run.folder.name]["test"][0] == pytest.approx(run.scores["test"].mean, abs=0.002)
 
 
 def test_a_published_run_that_is_not_there_says_so():

@@ -146,12 +146,13 @@ def test_what_a_reader_changes_wins_over_the_recipe_of_the_experiment():
 @pytest.mark.parametrize("profile", RECIPES)
 @pytest.mark.parametrize("crop", [32, 48, 64, 96, 128, 192, 256])
 def test_crops_of_every_side_show_as_many_pixels_as_the_profile_does(profile, crop):
-    """Within 1 %; the tiny profile trains for so few steps that they cannot be nearer than half a step of its 15."""
+    """As near as whole steps can be: within 1 %, but in the tiny profile half a step of its 13 to 15 is more."""
     steps, batch, side = {"tiny": (30, 32, 32), "laptop": (750, 40, 32), "paper": (400 * 200, 1, 501)}[profile]
     recipe = configure("06_small_crops", **of_equal_pixels(crop, profile), profile=profile).recipe
     assert recipe.crop == crop and recipe.batch * crop**2 == pytest.approx(2**16, rel=0.13)
-    seen = recipe.steps * recipe.batch * crop**2
-    assert seen == pytest.approx(steps * batch * side**2, rel=0.01 if profile != "tiny" else 0.5 / 13)
+    a_step, wanted = recipe.batch * crop**2, steps * batch * side**2
+    assert abs(recipe.steps * a_step - wanted) <= a_step / 2
+    assert profile == "tiny" or recipe.steps * a_step == pytest.approx(wanted, rel=0.01)
     assert RECIPES[profile].crop or SIZES[profile][2] == side
 
 

@@ -149,10 +149,15 @@ def folded(model: UNet) -> UNet:
 
 
 def with_margin(model: UNet, images: Tensor) -> Tensor:
-    """The pixels that a network without padding needs around an image, mirrored at its edges: (B, 1, H, W)."""
+    """The pixels that a network without padding needs around an image, mirrored at its edges: (B, 1, H, W).
+
+    Where an image is smaller than the margin, it is mirrored again, as `augment.mirrored` does.
+    """
     if model.margin == 0:
         return images
-    return nn.functional.pad(images, (model.margin,) * 4, mode="reflect")
+    rows, columns = (torch.from_numpy(np.pad(np.arange(side), model.margin, "reflect")).to(images.device)
+                     for side in images.shape[-2:])
+    return images[..., rows[:, None], columns]
 
 
 @torch.inference_mode()

@@ -52,11 +52,13 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _slices(name: str, value: Any) -> float | None:
-    """A number of slices, or a part of one; None leaves it to the experiment."""
-    if value is not None and 0 < _number(name, value) < 1:
-        return _number(name, value)
-    return _whole(1, 100_000, none=True)(name, value)
+def _slices(none: bool = False):
+    """A check that the value is a number of slices, or a part of one."""
+    def check(name: str, value: Any) -> float | None:
+        if value is not None and 0 < _number(name, value) < 1:
+            return _number(name, value)
+        return _whole(1, 100_000, none)(name, value)
+    return check
 
 
 def one_of(*allowed: str):
@@ -110,9 +112,9 @@ CHECKS = {
     "data_dir": _text,
     "seed": _whole(0, 2**31 - 1),
     "n_seeds": _whole(1, 100, none=True),
-    "n_train": _slices,
+    "n_train": _slices(none=True),
     "n_val": _whole(1, 100_000, none=True),
-    "sizes": _list(_slices, "training sizes, as [5, 25], or [] (the profile decides)"),
+    "sizes": _list(_slices(), "training sizes, as [5, 25], or [] (the profile decides)"),
     "crops": _list(_whole(8, 4096), "sides in px, as [32, 64]"),
     "split": one_of("random", "block"),
     "split_seed": _whole(0, 2**31 - 1, none=True),
