@@ -2,7 +2,7 @@
 #               NAMES="02_noisy_train outlook/10_trust" PARAMETERS="-p noise_std 3000")
 # make test     unit tests, the notebooks in the tiny profile, lint
 # make lab      JupyterLab on the notebooks
-# make publish  make the runs of data/published (an hour and a half), and execute the notebooks in place with three seeds
+# make publish  make the runs of data/published (three hours), and execute the notebooks in place with three seeds
 # make bench    the measurements of tests/bench/RESULTS.md                  (DATA=folder of real slices)
 # make prove    the heavy proofs, outside CI
 # CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu

@@ -4,8 +4,8 @@
     python tests/publish.py FOLDER    only what notebook 10 tells of the real slices, which are in this folder
 
 That is the notebooks' own runs (laptop profile, built-in data, seeds 0 to 2), and what is too long for a reader: other
-splits, the poster's recipe on a smaller network, the sweep over labels and steps, the methods without a network. An
-hour and a half on 2 cores the first time; complete runs are kept. Only some come with weights (`has_weights`) or
+splits, the poster's recipe on a smaller network, the sweep over labels and steps, the methods without a network. Three
+hours on 2 cores the first time; complete runs are kept. Only some come with weights (`has_weights`) or
 snapshots of the training (`copy`).
 """
 
