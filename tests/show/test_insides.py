@@ -1,5 +1,7 @@
 """What goes on inside a network."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from xraylib.noise import noisy_copies
 from xraylib.predict import network
 from xraylib.predict.network import predict, recollected, save_weights
 from xraylib.predict.scores import evaluate
-from xraylib.show import insides
+from xraylib.show import draw_unet, insides
 from xraylib.unet import UNet
 
 
@@ -71,6 +73,28 @@ def test_what_is_kept_for_the_backward_pass_by_hand(monkeypatch):
     assert (kept[64] - kept[32]) / (2 * (64**2 - 32**2)) == (kept[96] - kept[64]) / (2 * (96**2 - 64**2)) == pixel
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert 0 < kept[32] - 2 * 32**2 * pixel < 1.5 * weights
+
+
+def test_nothing_stays_of_what_was_counted(model):
+    made = []
+    model.head.register_forward_hook(lambda _layer, _inputs, logits: made.append(weakref.ref(logits)))
+    insides.kept_for_backward(model, torch.rand(1, 1, 32, 32))
+    assert made[0]() is None
+
+
+def test_influence_ends_where_the_network_cannot_look(model):
+    """Its window ends 14 px from the middle, and the network (depth 1) sees a square of 16 or so around it."""
+    shares, side = insides.influence(model, SLICES, 14), draw_unet.receptive_field(model)
+    assert shares.shape == (29, 29) and shares.sum() == pytest.approx(1)
+    rows, columns = shares.any(1), shares.any(0)
+    assert rows.sum() == columns.sum() == side and np.abs(np.array(np.nonzero(rows)).mean() - 14) <= 1
+    assert insides.influence(model, SLICES, 14, seed=1).tolist() != shares.tolist()
+
+
+def test_the_share_from_within_a_square_by_hand():
+    shares = np.full((5, 5), 0.5 / 24)
+    shares[2, 2] = 0.5
+    assert insides.within(shares).tolist() == pytest.approx([0.5, 0.5 + 8 * 0.5 / 24, 1])
 
 
 def test_their_figures_draw(model, ax):

@@ -108,9 +108,11 @@ def influence(model: UNet, slices: Slices, reach: int, seed: int = 0) -> np.ndar
     places = [(rng.integers(len(slices)), *(rng.integers(length - side + 1) for length in slices.shape))
               for _ in range(200)]
     windows = np.stack([slices.images[index][top:top + side, left:left + side] for index, top, left in places])
-    x = torch.from_numpy(windows).float().unsqueeze(1).to(model.grey.device).requires_grad_()
-    model(with_margin(model, x))[:, :, reach, reach].amax(1).sum().backward()
-    slopes = x.grad.abs().mean((0, 1)).cpu().numpy()
+    slopes = np.zeros((side, side))
+    for some in np.split(windows, 10):                             # 20 places at a time: the graph takes room
+        x = torch.from_numpy(some).float().unsqueeze(1).to(model.grey.device).requires_grad_()
+        model(with_margin(model, x))[:, :, reach, reach].amax(1).sum().backward()
+        slopes += x.grad.abs().sum((0, 1)).cpu().numpy()
     return slopes / slopes.sum()
 
 
@@ -130,7 +132,7 @@ def kept_for_backward(model: UNet, images: torch.Tensor) -> int:
 
     def put_aside(tensor: torch.Tensor) -> torch.Tensor:
         blocks[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()                     # itself would hold the graph that holds it, for ever
 
     with torch.autograd.graph.saved_tensors_hooks(put_aside, lambda tensor: tensor), autocast(images.device):
         logits = model(images)
