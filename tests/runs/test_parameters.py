@@ -137,8 +137,8 @@ def test_an_experiment_may_differ_from_the_recipe_of_its_profile(experiment, pro
 def test_what_a_reader_changes_wins_over_the_recipe_of_the_experiment():
     changed = configure("04_size_sweep", profile="laptop", steps=300, width=8).recipe
     assert changed == replace(RECIPES["laptop"], steps=300, evaluations=1, width=8)
-    assert configure("07_fresh_noise", profile="laptop", transforms=["blur"]).recipe == replace(
-        RECIPES["laptop"], transforms=("blur",))
+    with pytest.raises(ParameterError, match=r"transforms is \['blur'\]; 07_fresh_noise is nothing without 'noise'"):
+        configure("07_fresh_noise", profile="laptop", transforms=["blur"])
     assert configure("07_fresh_noise", profile="laptop", noise_std=3000, noise_min=2000).recipe == replace(
         RECIPES["laptop"], transforms=("noise",), noise_min=2000, noise_max=3000)
 

@@ -11,7 +11,7 @@ from ..experiments import EXPERIMENTS, Sets
 from ..slices.labelled import Slices
 from ..slices.sets import SIZES, fit_counts, split
 from ..train import Recipe
-from .parameters import at_least, check, one_of
+from .parameters import ParameterError, at_least, check, one_of
 
 _LAPTOP = Recipe(16, 2, crop=32, batch=40, augment=True, optimiser="nadam", lr=1e-2, steps=750, epochs=0,
                  evaluations=10, eval_slices=20)
@@ -101,8 +101,12 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "split_seed": None,
                 "noise_std": 5000.0, "noise_min": 0.0, "flips": None}
     p = check(**defaults | dict(parameters or {}) | changes)
-    recipe = replace(RECIPES[p["profile"]], **dict(facts.recipes.get(p["profile"], {}))
+    own = facts.recipes.get(p["profile"], {})
+    recipe = replace(RECIPES[p["profile"]], **dict(own)
                      | {name: p[name] for name in OF_THE_RECIPE if p.get(name) is not None})
+    if missing := set(own.get("transforms", ())) - set(recipe.transforms):
+        raise ParameterError(f"transforms is {list(recipe.transforms)}; {experiment} is nothing without "
+                             f"{', '.join(map(repr, sorted(missing)))}: add it.")
     if p["flips"] is not None:
         recipe = replace(recipe, augment=p["flips"])
     if "noise" in recipe.transforms:
