@@ -46,7 +46,7 @@ CROPS = (32, 48, 64, 96, 128, 192, 256)                      # of notebook 6, px
 SOME_CROPS = (32, 64, 128, 256)
 ONE_LEVEL = {"noise_std": 5000, "noise_min": 5000}           # of notebook 7: fresh noise, always as strong
 NOISY_PARTS = (1 / 16, 1 / 4, 1, 5, 400)
-FEW_NOISY = (1 / 16, 1)
+FEW_NOISY = (1 / 16, 1 / 4, 1)
 MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"n_train": 400, "noise_std": std})
           for std in NOISES} | {
     "fresh, 5000": ("07_fresh_noise", {"n_train": 400} | ONE_LEVEL),

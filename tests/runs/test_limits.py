@@ -34,5 +34,5 @@ def test_the_smallest_set_that_reaches_a_target_lies_between_those_that_were_tri
     dice = np.array([[0.5, 0.7, 0.9], [0.7, 0.9, 0.9]])
     assert smallest_reaching([1, 4, 16], dice, 0.7) == pytest.approx(2)
     assert smallest_reaching([1, 4, 16], dice, 0.6) == 1 and smallest_reaching([1, 4, 16], dice, 0.1) == 1
-    assert np.isnan(smallest_reaching([1, 4, 16], dice, 0.91))
+    assert smallest_reaching([1, 4, 16], dice, 0.91) == float("inf")
     assert smallest_reaching([1, 4, 16], np.array([[0.9, 0.7, 0.8]]), 0.85) == 1           # the first that reaches it

@@ -68,6 +68,8 @@ def test_a_line_goes_around_what_is_kept_and_nowhere_else(ax):
     corners = [(-0.5, -0.5), (0.5, -0.5), (1.5, -0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5), (0.5, 0.5), (-0.5, 0.5)]
     assert pieces == {tuple(sorted(pair)) for pair in zip(corners, corners[1:] + corners[:1], strict=True)}
     assert len(ax.lines) == 8 and (ax.get_xlim(), ax.get_ylim()) == before
+    assert sorted(patch.get_xy() for patch in ax.patches) == [(-0.5, 0.5), (1.5, -0.5), (1.5, 0.5)]      # hatched
+    assert all(patch.get_hatch() for patch in ax.patches)
 
 
 def test_every_run_of_a_name_is_a_point_and_their_mean_a_bar(ax):

@@ -31,13 +31,13 @@ def smallest_enough(sizes: Sequence[float], dice: np.ndarray, within: float = 0.
 
 
 def smallest_reaching(sizes: Sequence[float], dice: np.ndarray, target: float) -> float:
-    """The smallest n whose mean Dice reaches the target, by straight lines over log n; nan if none of them does.
+    """The smallest n whose mean Dice reaches the target, by straight lines over log n; inf if none of them does.
 
     ``dice``: (runs, sizes), sizes ascending. Where the first size that was tried reaches it, that one.
     """
     mean, logs = dice.mean(0), np.log(sizes)
     if not (mean >= target).any():
-        return float("nan")
+        return float("inf")
     at = int(np.argmax(mean >= target))
     return float(sizes[0] if at == 0 else np.exp(np.interp(target, mean[at - 1:at + 1], logs[at - 1:at + 1])))
 

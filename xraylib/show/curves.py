@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from ..predict.scores import Scores
 from ..runs.limits import fit_error, power_law
@@ -97,7 +98,9 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax
 
 
 def tipping_line(kept: np.ndarray, ax: Axes) -> None:
-    """Around the fields of a `heat_map` that are ``kept``, bool (rows, columns), a thick line."""
+    """Around the fields of a `heat_map` that are ``kept``, bool (rows, columns), a thick line; the others hatched."""
+    for row, column in np.argwhere(~kept):
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="//", ec="0.6", lw=0))
     edges = np.pad(kept, 1).astype(int)
     for axis, (down, right) in ((0, (0, 1)), (1, (1, 0))):
         for y, x in np.argwhere(np.diff(edges, axis=axis)):
