@@ -49,17 +49,25 @@ def test_the_shift_is_how_far_grey_levels_have_to_be_moved():
     assert found[2] == pytest.approx(usual.mean() / 2 / usual.std(), rel=1e-3)
 
 
+class Thresholds(UNet):
+    """A network that knows nothing but a grey level for each phase."""
+
+    def __init__(self, *levels):
+        super().__init__(4, 1)
+        self.levels = torch.tensor(levels)
+
+    def forward(self, images):
+        return -((images - self.levels[:, None, None]) / 5000).abs()                # (B, 3, H, W)
+
+
 def test_a_look_is_what_the_networks_say():
     slices = blobs(4, 32, 40)
-    torch.manual_seed(0)
-    models = [UNet(4, 1).eval() for _ in range(3)]
-    for model in models:
-        model.grey.copy_(torch.tensor([33000.0, 8000.0]))
+    models = [Thresholds(21500.0, second, 41500.0).eval() for second in (35200.0, 32000.0, 38000.0)]
     here = look(models, slices.images, slices.numbers, grey_quantiles(slices.images))
     guesses = [predict(model, slices.images) for model in models]
     assert np.array_equal(here.labels, guesses[0])
     assert np.array_equal(here.disagree, (guesses[0] != guesses[1]) | (guesses[0] != guesses[2]))
-    assert here.disagree.any() and not here.disagree.all()
+    assert (guesses[0] != guesses[1]).any() and (guesses[0] != guesses[2]).any() and not here.disagree.all()
     probable = torch.cat([logits for _, logits in logits_of(models[0], slices.images)]).softmax(1).double().numpy()
     assert here.confidence == pytest.approx(probable.max(1), abs=1e-3)
     assert here.entropy == pytest.approx(-(probable * np.log(probable)).sum(1) / np.log(3), abs=2e-3)
@@ -128,6 +136,7 @@ def test_rank_correlation_is_1_for_an_indicator_that_orders_as_dice_does():
     found = unlabelled.rank_correlation(of(ROWS, confidence=confidence, shift=[3, 2, 1, 0]),
                                         np.array([0.99, 0.98, 0.9, 0.5]))
     assert found["confidence"] == pytest.approx(1) and found["shift"] == pytest.approx(-1)
+    assert np.isnan(found["disagreement"])                                       # the same in all slices
 
 
 # -- remedies ---------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_it_is_made_once_and_the_same_again(home, monkeypatch):
     assert len(slices) == 12 and slices.shape == (128, 128) and slices.numbers.tolist() == list(range(2001, 2013))
     again = np.concatenate([part.images for part in second.chunks(12, 128)])
     assert np.array_equal(again, np.stack(slices.images))
-    monkeypatch.setattr(second, "chunks", None)                          # read, not made
+    monkeypatch.setattr(second, "worsened", None)                        # read, not made
     assert sets.built_in_second("tiny").fingerprint() == slices.fingerprint()
     assert (home / "data/built-in/second-v1-12x128/truth").is_dir()
     assert grey_statistics(slices)[0] < 27000 and len(grey_levels(slices)) == 3

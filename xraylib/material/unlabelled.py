@@ -144,10 +144,15 @@ def worst_first(here: Look) -> np.ndarray:
 def rank_correlation(here: Look, dice: np.ndarray) -> dict[str, float]:
     """Spearman's rank correlation of each indicator with the true Dice over slices, (N,): 1 is a perfect warning.
 
-    The sign is that of the bad side: an indicator that rises where Dice falls has a positive one.
+    The sign is that of the bad side: an indicator that rises where Dice falls has a positive one. nan for an indicator
+    that is the same in all slices.
     """
-    return {name: -side * float(spearmanr(here.indicators[name], dice, nan_policy="omit").statistic)
-            for name, side in INDICATORS.items()}
+    found = {}
+    for name, side in INDICATORS.items():
+        known = np.isfinite(here.indicators[name])
+        values = here.indicators[name][known]
+        found[name] = -side * float(spearmanr(values, dice[known]).statistic) if np.ptp(values) > 0 else np.nan
+    return found
 
 
 # -- remedies ---------------------------------------------------------------------------------------------------------
