@@ -8,6 +8,7 @@ from conftest import blobs
 from xraylib.material import unlabelled
 from xraylib.material.unlabelled import INDICATORS, Look, grey_quantiles, grey_shift, look
 from xraylib.predict.network import logits_of, predict
+from xraylib.slices.labelled import Slices
 from xraylib.unet import UNet
 
 
@@ -162,3 +163,17 @@ def test_matched_slices_have_the_usual_histogram_one_by_one_and_keep_their_order
     assert grey_shift(found, usual) == pytest.approx(0, abs=0.01)
     order = np.argsort(odd[1].ravel(), kind="stable")
     assert (np.diff(found[1].ravel()[order].astype(int)) >= 0).all()
+
+
+# -- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_says_what_rings_and_what_is_true():
+    usual, here = of(ROWS * 2, shift=[0, 0, 0, 0, 2, 2, 2, 2]), of(ROWS, shift=[6, 6, 6, 10])
+    truth = Slices(here.images, list(np.array(ROWS, np.uint8)), here.numbers)
+    truth.labels[3] = np.zeros((1, 4), np.uint8)                                 # one slice of four is all wrong
+    found = unlabelled.verdict("mine", usual, here, truth)
+    assert found["volume"] == "mine" and found["rings"] == ["shift"] and found["away"]["shift"] == pytest.approx(6)
+    assert found["right"] == 3 / 4 and found["sure"] == pytest.approx(0.9, abs=1e-3) and 0.5 < found["dice"] < 1
+    blind = unlabelled.verdict("mine", usual, here, None)
+    assert np.isnan([blind["dice"], blind["right"]]).all() and blind["rings"] == ["shift"]

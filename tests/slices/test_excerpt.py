@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from xraylib.slices.tiff import DataError, excerpt
+from xraylib.slices import labelled, sets
+from xraylib.slices.tiff import DataError, excerpt, spread_runs
 
 
 def save(folder, arrays):
@@ -69,3 +70,28 @@ def test_what_cannot_be_looked_at_is_one_sentence(tmp_path, arrays, message):
 def test_no_volume_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="neither a TIFF file nor a folder"):
         excerpt(tmp_path / "nowhere")
+
+
+# -- with labels for the end ------------------------------------------------------------------------------------------
+
+
+def test_a_labelled_folder_keeps_its_labels_of_the_same_pixels(folder):
+    whole = labelled.load(folder)                                                # 40 slices of 48 x 40
+    found, truth = sets.open_volume(str(folder), "tiny", most=6, side=20)
+    assert found.numbers.tolist() == truth.numbers.tolist() and len(truth) == 6
+    for index, number in enumerate(found.numbers):
+        assert np.array_equal(found.images[index], whole.images[number - 1][14:34, 10:30])
+        assert np.array_equal(truth.labels[index], whole.labels[number - 1][14:34, 10:30])
+    assert found.note == "6 of 40 slices, 20 x 20 of 48 x 40 px, uint16."
+
+
+def test_any_other_folder_has_none_and_nothing_is_the_second_sample(folder):
+    assert sets.open_volume(str(folder / "data"), "tiny")[1] is None
+    found, truth = sets.open_volume("", "tiny")
+    assert truth.labels[3].shape == (128, 128) and found.numbers.tolist() == list(range(1, 13))
+
+
+@pytest.mark.parametrize(("n", "most", "expected"), [(4, 6, [0, 1, 2, 3]), (20, 6, [3, 4, 5, 13, 14, 15]),
+                                                     (7, 6, [0, 1, 2, 4, 5, 6]), (9, 2, [3, 4, 5])])
+def test_runs_are_spread_evenly(n, most, expected):
+    assert spread_runs(n, most).tolist() == expected

@@ -10,7 +10,8 @@ from scipy.ndimage import label as connected
 from scipy.stats import rankdata, spearmanr, wasserstein_distance
 
 from ..predict.network import logits_of, predict
-from ..slices.labelled import PHASES
+from ..predict.scores import score
+from ..slices.labelled import PHASES, Slices
 from ..unet import UNet
 
 # The indicators, each one number a slice, and on which side of the usual it rings: 1 above, -1 below.
@@ -153,6 +154,20 @@ def rank_correlation(here: Look, dice: np.ndarray) -> dict[str, float]:
         values = here.indicators[name][known]
         found[name] = -side * float(spearmanr(values, dice[known]).statistic) if np.ptp(values) > 0 else np.nan
     return found
+
+
+def verdict(volume: str, usual: Look, here: Look, truth: Slices | None) -> dict:
+    """A row of the table of volumes: what the indicators say of one, and what is true.
+
+    "volume": its name; "rings": as `ringing` has it; "away": mean distance of each indicator from the usual, see
+    `distance_from`; "dice": the true mean Dice (0..1), nan without labels; "right", "sure": the share of right pixels,
+    nan without labels, and the mean confidence.
+    """
+    scores = score(here.labels, truth) if truth else None
+    right = np.trace(scores.confusion.sum(0)) / scores.confusion.sum() if scores else np.nan
+    away = {name: float(np.nanmean(each)) for name, each in distance_from(usual, here).items()}
+    return {"volume": volume, "rings": ringing(usual, here), "away": away, "dice": scores.mean if scores else np.nan,
+            "right": float(right), "sure": float(here.indicators["confidence"].mean())}
 
 
 # -- remedies ---------------------------------------------------------------------------------------------------------

@@ -71,6 +71,25 @@ def perfected(test: Slices, profile: str) -> Slices:
     return Slices(test.images, labels, test.numbers, test.noise_std)
 
 
+def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> tuple[tiff.Excerpt, Slices | None]:
+    """A volume without labels, and its labels for the end, where there are any: the same slices, or None.
+
+    "" is the second built-in sample, whose labels are known; a folder in the layout of `labelled.load` has labels, too;
+    any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `tiff.excerpt`.
+    """
+    folder = Path(volume).expanduser()
+    if volume and not (folder / "labels").is_dir():
+        return tiff.excerpt(volume, most, side), None
+    whole = labelled.load(folder) if volume else built_in_second(profile)
+    chosen, (rows, columns) = tiff.spread_runs(len(whole), most), tiff.middle(whole.shape, side)
+    part = whole[chosen]
+    part = Slices([image[rows, columns] for image in part.images], [label[rows, columns] for label in part.labels],
+                  chosen + 1)
+    height, width = part.shape
+    note = f"{len(part)} of {len(whole)} slices, {height} x {width} of {whole.shape[0]} x {whole.shape[1]} px, uint16."
+    return tiff.Excerpt(part.images, part.numbers, note), part
+
+
 def built_in_fingerprint(profile: str) -> str:
     """What stands for the pixels of a profile's built-in slices, which need not be there."""
     n, n_test, size = SIZES[profile]

@@ -184,14 +184,26 @@ def excerpt(path: str | Path, most: int = 48, side: int = 501, run: int = 3) -> 
         if page.shape != pages[0].shape or min(page.shape) < SMALLEST:
             raise DataError(f"{page.file} holds a slice of {page.shape} px, the first one {pages[0].shape}; all must "
                             f"have the same size, and at least {SMALLEST} px a side.")
-    runs = np.array_split(np.arange(len(pages)), max(1, most // run)) if len(pages) > most else [np.arange(len(pages))]
-    chosen = np.concatenate([part[(len(part) - run) // 2:][:run] if len(pages) > most else part for part in runs])
-    rows, columns = (slice((length - min(length, side)) // 2, (length + min(length, side)) // 2)
-                     for length in pages[0].shape)
+    chosen = spread_runs(len(pages), most, run)
+    rows, columns = middle(pages[0].shape, side)
     found = [pages[index].rows(rows.start, rows.stop)[:, columns] for index in chosen]
     note = (f"{len(chosen)} of {len(pages)} slices, {rows.stop - rows.start} x {columns.stop - columns.start} of "
             f"{pages[0].shape[0]} x {pages[0].shape[1]} px, {pages[0].dtype.name}.")
     return Excerpt(as_uint16(found, Path(path)), chosen + 1, note)
+
+
+def spread_runs(n: int, most: int, run: int = 3) -> np.ndarray:
+    """At most ``most`` of n slices, in runs of ``run`` neighbours spread evenly: their indices; all, if it can be."""
+    if n <= most:
+        return np.arange(n)
+    parts = np.array_split(np.arange(n), max(1, most // run))
+    return np.concatenate([part[max(0, len(part) - run) // 2:][:run] for part in parts])
+
+
+def middle(shape: tuple[int, int], side: int) -> tuple[slice, slice]:
+    """Rows and columns of the window of at most ``side`` px a side in the middle of a slice."""
+    rows, columns = (slice((length - min(length, side)) // 2, (length + min(length, side)) // 2) for length in shape)
+    return rows, columns
 
 
 def as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
