@@ -110,6 +110,15 @@ def test_what_neither_neighbour_has_is_suspected_only_where_they_agree():
 # -- what rings -------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_usual_is_seen_on_validation_slices_and_their_neighbours():
+    slices = blobs(30, 32, 40)
+    model = Thresholds(21500.0, 35200.0, 41500.0).eval()
+    found = unlabelled.usual_look([model], slices, np.array([3, 3, 12, 20, 30]), n=2)
+    assert found.numbers.tolist() == [11, 12, 13, 29, 30]                        # the last but two, and the last
+    assert np.array_equal(found.labels, predict(model, [slices.images[number - 1] for number in found.numbers]))
+    assert found.shift == pytest.approx(grey_shift(found.images, grey_quantiles(slices.images)))
+
+
 def test_it_rings_beyond_four_deviations_on_the_bad_side_only():
     usual = of(ROWS * 2, shift=[0, 0, 0, 0, 2, 2, 2, 2])                         # 1 with deviation 1
     here = of(ROWS, shift=[4.9, 5.1, -9, 1])

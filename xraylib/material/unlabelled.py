@@ -9,9 +9,9 @@ from scipy.ndimage import binary_opening
 from scipy.ndimage import label as connected
 from scipy.stats import rankdata, spearmanr, wasserstein_distance
 
-from ..predict.network import logits_of, predict
+from ..predict.network import logits_of, predict, recollected
 from ..predict.scores import score
-from ..slices.labelled import PHASES, Slices
+from ..slices.labelled import PHASES, Slices, evenly
 from ..unet import UNet
 
 # The indicators, each one number a slice, and on which side of the usual it rings: 1 above, -1 below.
@@ -119,6 +119,17 @@ def look(models: Sequence[UNet], images: Sequence[np.ndarray], numbers: np.ndarr
 # -- what is usual ----------------------------------------------------------------------------------------------------
 
 
+def usual_look(models: Sequence[UNet], slices: Slices, held_out: np.ndarray, n: int = 8) -> Look:
+    """What is usual: a look at n validation slices of the training volume, evenly spread, and at those beside them.
+
+    ``slices``: the training volume; ``held_out``: the numbers of its validation slices, whose labels are not asked for.
+    """
+    held_out = np.unique(held_out)
+    chosen = held_out[np.array(evenly(len(held_out), n)) - 1]
+    part = slices[np.isin(slices.numbers, chosen[:, None] + [-1, 0, 1])]
+    return look(models, part.images, part.numbers, grey_quantiles(slices.some(40).images))
+
+
 def distance_from(usual: Look, here: Look) -> dict[str, np.ndarray]:
     """How far each indicator of each slice is on the bad side of the usual ones, in their deviations, (N,)."""
     return {name: side * (here.indicators[name] - np.nanmean(of)) / max(float(np.nanstd(of)), 1e-6)
@@ -191,3 +202,16 @@ def matched(images: Sequence[np.ndarray], usual: np.ndarray) -> list[np.ndarray]
 def to_grey(levels: np.ndarray) -> np.ndarray:
     """Grey levels as uint16, rounded and cut off at 0 and 65535."""
     return np.clip(np.rint(levels), 0, 65535).astype(np.uint16)
+
+
+def remedies(models: Sequence[UNet], images: Sequence[np.ndarray],
+             usual: np.ndarray) -> dict[str, tuple[list[UNet], list[np.ndarray]]]:
+    """What may bring a volume and networks together without a label: by name, the networks and the slices to show them.
+
+    "as it is"; "mean and deviation", as `rescaled`; "histogram of each slice", as `matched`; "batch norm": slices as
+    they are, networks with batch-norm statistics of ten of them (`network.recollected`).
+    """
+    few = [images[index - 1] for index in evenly(len(images), 10)]
+    return {"as it is": (list(models), list(images)), "mean and deviation": (list(models), rescaled(images, usual)),
+            "histogram of each slice": (list(models), matched(images, usual)),
+            "batch norm": ([recollected(model, few) for model in models], list(images))}
