@@ -34,6 +34,7 @@ def test_indicators_by_hand():
     assert list(found) == list(INDICATORS)
     assert found["consistency"] == pytest.approx([3 / 4, (3 / 4 + 2 / 4) / 2, 2 / 4, np.nan], nan_ok=True)
     assert found["jump"] == pytest.approx([1 / 4, 1 / 2, 1 / 2, np.nan], nan_ok=True)
+    assert found["rarest"].tolist() == [1 / 4, 0, 0, 0]
     assert found["disagreement"].tolist() == [0, 3 / 4, 0, 0] and found["shift"].tolist() == [0, 1, 2, 3]
     assert found["confidence"] == pytest.approx([0.9] * 4, abs=1e-3)
 
@@ -186,3 +187,17 @@ def test_a_verdict_says_what_rings_and_what_is_true():
     assert found["right"] == 3 / 4 and found["sure"] == pytest.approx(0.9, abs=1e-3) and 0.5 < found["dice"] < 1
     blind = unlabelled.verdict("mine", usual, here, None)
     assert np.isnan([blind["dice"], blind["right"]]).all() and blind["rings"] == ["shift"]
+
+
+def test_every_remedy_gives_networks_and_what_to_show_them():
+    slices = blobs(12, 32, 40)
+    usual = grey_quantiles(slices.images)
+    darker = [(image // 2).astype(np.uint16) for image in slices.images]
+    model = UNet(4, 1).eval()
+    found = unlabelled.remedies([model], darker, usual)
+    assert list(found) == ["as it is", "mean and deviation", "histogram of each slice", "batch norm"]
+    shown = {name: np.array_equal(np.stack(images), np.stack(darker)) for name, (_, images) in found.items()}
+    assert shown == {name: name in ("as it is", "batch norm") for name in found}
+    assert [networks[0] is model for networks, _ in found.values()] == [True, True, True, False]
+    stored = [network.state_dict()["stem.layers.1.running_mean"] for network in (model, found["batch norm"][0][0])]
+    assert not torch.equal(*stored)

@@ -15,7 +15,7 @@ from ..slices.labelled import PHASES, Slices, evenly
 from ..unet import UNet
 
 # The indicators, each one number a slice, and on which side of the usual it rings: 1 above, -1 below.
-INDICATORS = {"consistency": -1, "confidence": -1, "entropy": 1, "disagreement": 1, "jump": 1, "shift": 1}
+INDICATORS = {"consistency": -1, "confidence": -1, "entropy": 1, "disagreement": 1, "jump": 1, "rarest": -1, "shift": 1}
 LIMIT = 4                 # deviations from the usual beyond which an indicator rings
 QUANTILES = np.linspace(0, 1, 1001)
 UNSURE = 0.6              # a pixel of less confidence is suspected
@@ -59,9 +59,9 @@ class Look:
         """One number a slice, (N,), nan where it has no neighbour.
 
         "consistency": share of the pixels that keep their phase in the next slice, the mean over both neighbours;
-        "jump": the largest change of a phase's share to a neighbour; "confidence", "entropy": the mean over pixels;
-        "disagreement": share of the pixels of which not all networks say the same; "shift": the distance of the grey
-        levels from the training set's, see `grey_shift`.
+        "jump": the largest change of a phase's share to a neighbour; "rarest": the share of the rarest phase;
+        "confidence", "entropy": the mean over pixels; "disagreement": share of the pixels of which not all networks say
+        the same; "shift": the distance of the grey levels from the training set's, see `grey_shift`.
         """
         beside = [self.beside(index) for index in range(len(self.labels))]
         kept = [[np.mean(self.labels[i] == self.labels[j]) for j in near] for i, near in enumerate(beside)]
@@ -70,7 +70,7 @@ class Look:
         over = {"confidence": self.confidence, "entropy": self.entropy, "disagreement": self.disagree}
         found = {name: each.mean((1, 2), dtype=np.float64) for name, each in over.items()}
         found |= {"consistency": np.array([*map(mean, kept)]), "jump": np.array([*map(most, jump)]),
-                  "shift": self.shift}
+                  "rarest": self.fractions.min(1), "shift": self.shift}
         return {name: found[name] for name in INDICATORS}
 
     def suspected(self, index: int) -> np.ndarray:
