@@ -139,7 +139,8 @@ def fractions_along_z(here: Look, usual: Look, ax: Axes) -> None:
         ax.plot(here.numbers, 100 * here.fractions[:, phase], ".", color=colour, label=name)
         ax.axhline(100 * usual.fractions[:, phase].mean(), color=colour, ls="--", lw=1)
     ax.set(xlabel="slice", ylabel="share of the slice, %")
-    ax.legend(frameon=False, ncols=3)
+    ax.margins(y=0.25)
+    ax.legend(frameon=False, ncols=3, loc="upper center", columnspacing=1, handletextpad=0.2)
 
 
 def indicator_against_dice(here: Look, dice: np.ndarray, name: str, correlation: float, ax: Axes) -> None:
