@@ -11,23 +11,29 @@ snapshots of the training (`copy`).
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from xraylib.augment import GEOMETRIC, INTENSITY, TRANSFORMS
 from xraylib.experiments import EXPERIMENTS
 from xraylib.files import shipped, write_json
+from xraylib.material import unlabelled
 from xraylib.material.classical import contest
 from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
 from xraylib.predict.network import predict, save_weights
-from xraylib.runs.folder import Run, execute, folder_of, published
-from xraylib.runs.noisy import best_kind, fall
+from xraylib.runs.folder import Run, config_of, execute, folder_of, published
+from xraylib.runs.noisy import best_kind, best_published, fall
 from xraylib.runs.profiles import Config, configure, of_equal_pixels
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
 from xraylib.show.explore import snapshots
 from xraylib.show.insides import statistics_over_training
-from xraylib.slices.sets import Source, open_source
+from xraylib.slices.labelled import Slices
+from xraylib.slices.sets import Source, built_in_second, open_source, outline
+from xraylib.slices.tiff import spread_runs
 
 SEEDS = range(3)
 PARTS = (0.0625, 0.25, 1, 2, 5, 15, 45, 105, 400)            # of notebook 4's second figure: slices, and steps
@@ -148,6 +154,39 @@ def noisy(source: Source) -> Iterator[dict]:
             yield fall(run, kind, val.some(20), source.test.some(20), NOISES)
 
 
+def volumes(source: Source) -> Iterator[tuple[str, Slices]]:
+    """Volumes of which the truth is known, for the indicators of notebook 8: the test block, as it is and spoilt."""
+    block = source.test[:12]
+
+    def spoilt(spoil: Callable[[np.ndarray], np.ndarray]) -> Slices:
+        return Slices([unlabelled.to_grey(spoil(image.astype(np.float32))) for image in block.images], block.labels,
+                      block.numbers)
+
+    yield "test block", block
+    for std in (2000, 5000, 15000, 25000):
+        yield f"test block, noise {std}", noisy_copies(block, std, 0)
+    yield "test block, half as bright", spoilt(lambda image: image / 2)
+    yield "test block, out of focus (4 px)", spoilt(lambda image: gaussian_filter(image, 4))
+    yield "test block, pore bright and nickel dark", spoilt(lambda image: 2 * image.mean() - image)
+
+
+def unlabelled_rows(source: Source) -> Iterator[dict]:
+    """What the indicators of notebook 8 say of `volumes` and of the second sample, by two kinds of networks."""
+    levels, second = unlabelled.grey_quantiles(source.slices.some(40).images), built_in_second("laptop")
+    second = second[spread_runs(len(second), 12)]
+    kinds = {"fresh noise, 0 to 15000": best_published(), "clean slices": published("01_baseline")}
+    for kind, runs in kinds.items():
+        models = [run.model() for run in runs]
+        held_out = config_of(runs[0]).draw(outline(source.slices.numbers)).val.numbers
+        usual = unlabelled.usual_look(models, source.slices, held_out)
+        remedies = unlabelled.remedies(models, second.images, levels).items()
+        looks = [(name, models, part.images, part) for name, part in volumes(source)] + [
+            (f"second sample, {name}", networks, images, second) for name, (networks, images) in remedies]
+        for name, networks, images, truth in looks:
+            here = unlabelled.look(networks, images, truth.numbers, levels)
+            yield {"networks": kind} | unlabelled.verdict(name, usual, here, truth)
+
+
 def real(folder: str) -> Iterator[dict]:
     """Networks of built-in and of real slices on blocks of real ones. Numbers alone: nothing else may be published."""
     source = open_source("laptop", folder)
@@ -176,4 +215,5 @@ if __name__ == "__main__":
         copy(config, run, source, has_weights(config) or run.folder.name in best)
     write_rows("noisy", falls)
     write_rows("methods", methods(source))
+    write_rows("unlabelled", unlabelled_rows(source))
     readme_figure(source)

@@ -46,3 +46,18 @@ def test_the_best_kind_has_the_highest_mean_validation_dice(rows, best):
 
 def test_of_equal_kinds_the_first_is_the_best():
     assert noisy.best_kind([row("b", np.full(2, 0.5)), row("a", np.full(2, 0.5))]) == "b"
+
+
+def test_where_published_networks_fit_they_are_the_best_predictor():
+    asked = {"reuse": True, "profile": "laptop", "data_dir": "", "seed": 0}
+    found = noisy.best_on(None, asked)                                   # the data are not asked for
+    assert [run.folder for run in found] == [run.folder for run in noisy.best_published()] and len(found) == 3
+
+
+@pytest.mark.parametrize("changed", [{"reuse": False}, {"seed": 5}])
+def test_else_as_many_are_trained_with_fresh_noise(folder, changed):
+    asked = {"reuse": True, "profile": "tiny", "data_dir": str(folder), "seed": 0} | changed
+    found = noisy.best_on(open_source("tiny", str(folder)), asked)
+    assert [run.config["seed"] for run in found] == [asked["seed"] + index for index in range(3)]
+    assert {run.config["experiment"] for run in found} == {"07_fresh_noise"}
+    assert {run.config["recipe"]["noise_max"] for run in found} == {15000}

@@ -7,7 +7,10 @@ import numpy as np
 from ..files import shipped
 from ..predict.scores import under_noise
 from ..slices.labelled import Slices
+from ..slices.sets import Source
 from .folder import Run, load, published_rows
+from .profiles import configure
+from .sweep import sweep
 
 
 def fall(run: Run, kind: str, val: Slices, test: Slices, noise_stds: Sequence[float]) -> dict:
@@ -44,3 +47,16 @@ def best_published() -> list[Run]:
     best = [row for row in rows if row["kind"] == best_kind(rows)]
     best.sort(key=lambda row: -np.mean(row["val"]))
     return [load(shipped() / "published" / row["experiment"] / row["run"]) for row in best]
+
+
+def best_on(source: Source, parameters: Mapping, noise_std: float = 15_000, n: int = 3) -> list[Run]:
+    """The best noisy predictor for these data, n networks that differ by the seed, the one to be used first.
+
+    The published ones where a reader's parameters (profile, data_dir, seed, reuse) ask for what is published, else
+    networks that are trained as these were: with fresh noise of 0 to ``noise_std``, by seeds from the reader's on.
+    """
+    asked = (parameters["reuse"], parameters["profile"], parameters["data_dir"], parameters["seed"])
+    if asked == (True, "laptop", "", 0):
+        return best_published()
+    return sweep([configure("07_fresh_noise", parameters, noise_std=noise_std, seed=parameters["seed"] + index)
+                  for index in range(n)], source, parameters["reuse"])

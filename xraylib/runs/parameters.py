@@ -110,6 +110,7 @@ def _transforms(name: str, value: Any) -> tuple[str, ...]:
 CHECKS = {
     "profile": one_of("", "tiny", "laptop", "paper"),
     "data_dir": _text,
+    "volume": _text,
     "seed": _whole(0, 2**31 - 1),
     "n_seeds": _whole(1, 100, none=True),
     "n_train": _slices(none=True),

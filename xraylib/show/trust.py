@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from ..material.classical import METHODS, NETWORK, cut, gaussian, midpoint_limits
 from ..material.phases import three_meet
 from ..material.trust import Reliability
+from ..material.unlabelled import INDICATORS, LIMIT, Look, rings
 from ..noise import add_noise
-from ..slices.labelled import Slices
+from ..slices.labelled import PHASES, Slices
 from .explore import MAX_NOISE, SMALLEST, Panel, palette_choice, panel, slider
-from .plots import INK, OTHER_INK, PALE_INK, error_image, mask_image, show
+from .plots import INK, LINES, OTHER_INK, PALE_INK, error_image, mask_image, show
 from .views import grey_picture, legend, numbers, side_by_side
 
 LOOKS = (("v:", "0.7"), ("^--", "0.7"), ("s-", "#ccbb44"), ("D-", "#663300"), ("p-", "#999933"), ("o-", OTHER_INK))
@@ -107,3 +108,42 @@ def explore_thresholds(slices: Slices, seed: int = 0) -> Panel:
         return shown, numbers(truth, labels) + legend(palette)
 
     return panel(controls, draw, f"{2 * (max(slices.shape[1], SMALLEST) + 8)}px")
+
+
+# -- without labels ---------------------------------------------------------------------------------------------------
+
+
+def grey_levels_of(named: Mapping[str, np.ndarray], ax: Axes) -> None:
+    """Histograms of grey levels, one a name, from their quantiles (`unlabelled.grey_quantiles`)."""
+    for (name, quantiles), colour in zip(named.items(), cycle((PALE_INK, OTHER_INK, INK)), strict=False):
+        bins = np.linspace(quantiles[1], quantiles[-2], 80)
+        counts = np.histogram(quantiles, bins)[0] / len(quantiles) / (bins[1] - bins[0])
+        ax.stairs(counts, bins, color=colour, lw=1.5, label=name)
+    ax.set(xlabel="grey level (16 bit)", ylabel="share of pixels", yticks=[])
+    ax.legend(frameon=False)
+
+
+def along_z(here: Look, usual: Look, name: str, ax: Axes) -> None:
+    """An indicator slice by slice; circled where it rings; the band is what is usual, out to where it would ring."""
+    values, loud, of = here.indicators[name], rings(usual, here)[name], usual.indicators[name]
+    middle, reach = np.nanmean(of), LIMIT * np.nanstd(of)
+    ax.axhspan(middle - reach, middle + reach, color=PALE_INK, alpha=0.4, lw=0)
+    ax.plot(here.numbers, values, ".", color=INK, ms=4)
+    ax.plot(here.numbers[loud], values[loud], "o", color=OTHER_INK, mfc="none", ms=6)
+    ax.set(title=f"{name} ({'low' if INDICATORS[name] < 0 else 'high'} is bad)", xlabel="slice")
+
+
+def fractions_along_z(here: Look, usual: Look, ax: Axes) -> None:
+    """The share of each phase slice by slice; dashed: its mean in the training volume."""
+    for phase, (name, colour) in enumerate(zip(PHASES, LINES, strict=True)):
+        ax.plot(here.numbers, 100 * here.fractions[:, phase], ".", color=colour, label=name)
+        ax.axhline(100 * usual.fractions[:, phase].mean(), color=colour, ls="--", lw=1)
+    ax.set(xlabel="slice", ylabel="share of the slice, %")
+    ax.margins(y=0.25)
+    ax.legend(frameon=False, ncols=3, loc="upper center", columnspacing=1, handletextpad=0.2)
+
+
+def indicator_against_dice(here: Look, dice: np.ndarray, name: str, correlation: float, ax: Axes) -> None:
+    """An indicator against the true Dice of each slice, (N,), 0..1; ``correlation``: by rank, for the title."""
+    ax.plot(100 * dice, here.indicators[name], ".", color=INK)
+    ax.set(title=f"{name}: {correlation:.2f}", xlabel="true Dice, %")

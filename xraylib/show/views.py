@@ -95,12 +95,13 @@ def table(rows: list[list[str]], heading: str) -> str:
     return f'<b>{heading}</b><table style="margin:.1em 0 .6em; line-height:1.35">{lines}</table>'
 
 
-def legend(palette: str = "safe") -> str:
-    """What the colours mean, in HTML; the same in every panel."""
+def legend(palette: str = "safe", meaning: str = "A wrong pixel has the colour of its true phase. Confidence: dark "
+                                                  "unsure, yellow sure.") -> str:
+    """What the colours mean, in HTML; the same in every panel that shows errors."""
     boxes = "".join(f'<span style="display:inline-block; width:.8em; height:.8em; background:rgb({r},{g},{b})"></span> '
                     f"{phase} &emsp;"
                     for phase, (r, g, b) in zip(PHASES, PALETTES[palette], strict=True))
-    return f"{boxes}<br>A wrong pixel has the colour of its true phase. Confidence: dark unsure, yellow sure."
+    return f"{boxes}<br>{meaning}"
 
 
 def counts_of(truth: np.ndarray, labels: np.ndarray) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Data sets, and the drawing of training and validation sets from them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import home, whole_folder
-from . import labelled, synthetic, tiff
+from . import labelled, second, synthetic, tiff
 from .labelled import Slices
 from .tiff import DataError
 
@@ -32,12 +33,23 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     They lie in ``home()/data/built-in/`` in the layout of `labelled.load`; ``truth/`` beside them holds the perfect
     labels.
     """
-    folder = built_in_folder(n, size, seed)
+    return made(built_in_folder(n, size, seed), synthetic.chunks(n, size, seed), n, seed)
+
+
+def built_in_second(profile: str) -> Slices:
+    """The second built-in sample, of another material (`second.MATERIAL`); made once, in the layout of `built_in`."""
+    n, size = second.SIZES[profile]
+    folder = home() / "data" / "built-in" / f"second-v{second.VERSION}-{n}x{size}"
+    return made(folder, second.chunks(n, size), n, second.SEED)
+
+
+def made(folder: Path, samples: Iterable[synthetic.Sample], n: int, seed: int) -> Slices:
+    """The n built-in slices of a folder; where it is not there, it is made of these samples, whole or not at all."""
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
             numbers = np.arange(1, n + 1) + 1000 * seed          # no two slices of a data set have the same number
-            for sample in synthetic.chunks(n, size, seed):
+            for sample in samples:
                 here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
                 labelled.save(Slices(sample.images, sample.labels, here), part)
                 tiff.write(labelled.as_values(sample.truth), here, part / "truth", compression="zlib")
@@ -57,6 +69,25 @@ def perfected(test: Slices, profile: str) -> Slices:
     paths = tiff.find(built_in_folder(n, size, TEST_SEED) / "truth")
     labels = [labelled.to_classes(tiff.read(paths[number], np.uint8), paths[number]) for number in test.numbers]
     return Slices(test.images, labels, test.numbers, test.noise_std)
+
+
+def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> tuple[tiff.Excerpt, Slices | None]:
+    """A volume without labels, and its labels for the end, where there are any: the same slices, or None.
+
+    "" is the second built-in sample, whose labels are known; a folder in the layout of `labelled.load` has labels, too;
+    any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `tiff.excerpt`.
+    """
+    folder = Path(volume).expanduser()
+    if volume and not (folder / "labels").is_dir():
+        return tiff.excerpt(volume, most, side), None
+    whole = labelled.load(folder) if volume else built_in_second(profile)
+    chosen, (rows, columns) = tiff.spread_runs(len(whole), most), tiff.middle(whole.shape, side)
+    part = whole[chosen]
+    part = Slices([image[rows, columns] for image in part.images], [label[rows, columns] for label in part.labels],
+                  chosen + 1)
+    height, width = part.shape
+    note = f"{len(part)} of {len(whole)} slices, {height} x {width} of {whole.shape[0]} x {whole.shape[1]} px, uint16."
+    return tiff.Excerpt(part.images, part.numbers, note), part
 
 
 def built_in_fingerprint(profile: str) -> str:
