@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 CONV, NORM = {2: nn.Conv2d, 3: nn.Conv3d}, {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL, UP = {2: nn.MaxPool2d, 3: nn.MaxPool3d}, {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -63,7 +62,8 @@ class UNet(nn.Module):
     ``padding="same"`` pads each convolution by one, as the implementation that the poster modified does;
     ``"valid"`` does not, as the paper: then the input must be ``margin`` pixels larger on every side than the output.
     ``dims=3`` makes a network of volumes (with padding only), ``context=k`` one of slices that sees k neighbours of
-    its slice on either side, as channels ("2.5-D"). ``grey`` holds the mean and deviation of the training set's grey levels: they travel with the weights.
+    its slice on either side, as channels ("2.5-D").
+    ``grey`` holds the mean and deviation of the training set's grey levels: they travel with the weights.
     """
 
     def __init__(self, width: int = 64, depth: int = 4, n_classes: int = 3, padding: str = "same", dims: int = 2,
@@ -72,8 +72,8 @@ class UNet(nn.Module):
         if padding not in ("same", "valid"):
             raise ValueError(f"padding is {padding!r}; it must be 'same' or 'valid'.")
         if dims != 2 and (dims, padding, context) != (3, "same", 0):
-            raise ValueError(f"dims is {dims}, padding {padding!r}, context {context}; dims must be 2, or 3 with padding "
-                             "'same' and context 0.")
+            raise ValueError(f"dims is {dims}, padding {padding!r} and context {context}; dims must be 2, or 3 with "
+                             "padding 'same' and context 0.")
         self.width, self.depth, self.n_classes, self.padding = width, depth, n_classes, padding
         self.dims, self.context = dims, context
         pad = int(padding == "same")
