@@ -125,8 +125,8 @@ def fresh_noise(slices: Slices, split: Split, noise_std: float, seed: int) -> Se
     return train, noisy_copies(val, noise_std, seed)
 
 
-@experiment("09_three_d", counts=(400, 50), tiny=(32, 8), noisy=True, split="block",
-            recipes={"tiny": {"eval_slices": 0}, "laptop": {"eval_slices": 0, "evaluations": 5}, "paper": {"crop": 64}},
+@experiment("09_three_d", counts=(400, 20), tiny=(32, 8), noisy=True, split="block",
+            recipes={"tiny": {"eval_slices": 0}, "laptop": {"eval_slices": 0, "evaluations": 5}},
             poster="announced", poster_sets="3D; not said")
 def three_d(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
     """Two blocks of neighbouring slices, all with noise, each slice with its own; without noise, all clean."""
