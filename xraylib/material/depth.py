@@ -1,6 +1,7 @@
-"""What networks of slices, of neighbouring slices and of volumes make of the same volume: errors, smoothness, length."""
+"""Networks of slices, of neighbouring slices and of volumes: what each makes of the same volume, and what it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,38 +9,36 @@ from ..predict.network import predict
 from ..predict.scores import score
 from ..runs.folder import Run
 from ..slices.labelled import Slices
+from ..train import Learner, Recipe, fit
 from .phases import label_agreement, triple_phase_boundary
-
-AXES = ("z", "y", "x")
 
 
 def flips(labels: np.ndarray) -> dict[str, float]:
-    """Share of the voxels whose next one along each axis has another label, 0..1; class indices, (Z, Y, X).
+    """Share of the voxels whose next one along z, y and x has another label, 0..1. Class indices, (Z, Y, X).
 
     Of a material that looks alike along all axes it is the same along all. What a network of single slices adds along
     z are errors that come and go from slice to slice.
     """
-    return {axis: 1 - label_agreement(np.moveaxis(labels, index, 0), [1])[1] for index, axis in enumerate(AXES)}
+    return {axis: 1 - label_agreement(np.moveaxis(labels, index, 0), [1])[1] for index, axis in enumerate("zyx")}
 
 
 def row_of(kind: str, run: Run, slices: Slices) -> dict:
-    """A row of the run table of notebook 9: a run, and what its network makes of these neighbouring slices.
+    """A row of the run table of notebook 9: what the network of a run makes of these neighbouring slices.
 
-    "kind": the network, for people; "run", "seed", "noise_std": which run it is; "weights": how many; "seconds": of
-    training; "dice": by phase, mean over the slices, 0..1; "flips": see `flips`; "tpb": triple-phase boundary, 1/um^2.
+    "kind": the network, for people; "run", "seed", "noise_std": which run it is; "dice": mean over slices and phases,
+    0..1; "flips_z", "flips_y", "flips_x": see `flips`; "tpb": triple-phase boundary, 1/um^2.
     """
-    model = run.model()
-    labels = predict(model, slices.images)
+    labels = predict(run.model(), slices.images)
     return {"kind": kind, "run": run.folder.name, "seed": run.config["seed"], "noise_std": run.config["noise_std"],
-            "weights": sum(part.numel() for part in model.parameters()), "seconds": run.history[-1]["seconds"],
-            "dice": score(labels, slices).dice.mean(0).tolist(), "flips": flips(labels),
-            "tpb": triple_phase_boundary(labels)}
+            "dice": score(labels, slices).mean, "tpb": triple_phase_boundary(labels),
+            **{f"flips_{axis}": share for axis, share in flips(labels).items()}}
 
 
-def grouped(rows: Sequence[Mapping], name: str) -> dict[tuple[str, float], np.ndarray]:
-    """A number of the rows by kind and noise, (runs,): "dice" is the mean over phases, "flips" those along z."""
-    def value(row: Mapping) -> float:
-        return {"dice": lambda: np.mean(row["dice"]), "flips": lambda: row["flips"]["z"]}.get(name, lambda: row[name])()
-
-    keys = dict.fromkeys((row["kind"], row["noise_std"]) for row in rows)
-    return {key: np.array([value(row) for row in rows if (row["kind"], row["noise_std"]) == key]) for key in keys}
+def seconds_a_step(recipes: Mapping[str, Recipe], train: Slices, rounds: int = 3) -> dict[str, float]:
+    """How long a step of training takes on this machine, by name: the fastest of some rounds of five steps, in turn."""
+    fastest = dict.fromkeys(recipes, float("inf"))
+    for name, recipe in [*recipes.items()] * rounds:
+        learner = Learner(replace(recipe, steps=5, evaluations=1), train, 0)
+        next(fit(learner, train[:1]))
+        fastest[name] = min(fastest[name], learner.seconds / 5)
+    return fastest

@@ -1,0 +1,42 @@
+"""What networks make of a volume, along z: by hand, and on runs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xraylib.material.depth import flips, row_of, seconds_a_step
+from xraylib.material.phases import triple_phase_boundary
+from xraylib.predict.network import predict
+from xraylib.runs.folder import execute
+from xraylib.runs.profiles import RECIPES, configure, networks_of
+from xraylib.slices.sets import open_source
+
+
+def test_flips_by_hand():
+    labels = np.zeros((3, 2, 4), np.uint8)
+    labels[1] = 1                                                # every voxel flips twice along z, none along y and x
+    assert flips(labels) == {"z": 1, "y": 0, "x": 0}
+    labels[:, :, 2:] = 2                                         # half of them do, and one of three pairs along x
+    assert flips(labels) == pytest.approx({"z": 0.5, "y": 0, "x": 1 / 3})
+
+
+@pytest.mark.parametrize("kind", ["2-D", "3-D"])
+def test_a_row_tells_what_the_runs_network_makes_of_the_volume(folder, kind):
+    source = open_source("tiny", str(folder))
+    config = configure("09_three_d", {"profile": "tiny", "data_dir": str(folder), "noise_std": 1000}
+                       | networks_of("tiny")[kind], steps=4)
+    run = execute(config, source)
+    row, labels = row_of(kind, run, source.test), predict(run.model(), source.test.images)
+    assert (row["kind"], row["run"], row["seed"], row["noise_std"]) == (kind, run.folder.name, 0, 1000)
+    assert row["dice"] == pytest.approx(run.scores["test"].mean) and row["tpb"] == triple_phase_boundary(labels)
+    assert row["flips_z"] == pytest.approx(np.mean(labels[1:] != labels[:-1]))
+    assert row["flips_x"] == pytest.approx(np.mean(labels[..., 1:] != labels[..., :-1]))
+
+
+def test_steps_are_timed_in_turn_and_the_fastest_counts(folder, monkeypatch):
+    ticks = iter([0, 50, 0, 5, 0, 10, 0, 20])                    # seconds: two recipes, two rounds of five steps
+    monkeypatch.setattr("xraylib.train.time.perf_counter", ticks.__next__)
+    tiny = replace(RECIPES["tiny"], width=2, batch=2)
+    found = seconds_a_step({"a": tiny, "b": tiny}, open_source("tiny", str(folder)).slices, rounds=2)
+    assert found == {"a": 2, "b": 1}
