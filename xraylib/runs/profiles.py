@@ -125,13 +125,13 @@ def networks_of(profile: str) -> dict[str, dict[str, Any]]:
     """The networks of notebook 9, by name: what each changes of the profile's recipe.
 
     A kernel of 27 weights has three times those of 9, so that "3-D" has as many weights as "2-D" with fewer channels by
-    the square root of 3; "3-D, wide" has as many channels. All train for about as long in the laptop profile: with AVX2
+    the square root of 3; "3-D wide" has as many channels. All train for about as long in the laptop profile: with AVX2
     a step of 8 cubes takes 1.0 and 1.55 times that of "2-D". A cube's side is four px where the network is coarsest.
     """
     recipe = RECIPES[profile]
     cubes = {"dims": 3, "crop": 4 * 2**recipe.depth, "batch": 8}
     return {"2-D": {}, "2.5-D": {"context": 2}, "3-D": cubes | {"width": round(recipe.width / 3**0.5)},
-            "3-D, wide": cubes | {"width": recipe.width, "steps": round(recipe.steps / 1.55) or None}}
+            "3-D wide": cubes | {"width": recipe.width, "steps": round(recipe.steps / 1.55) or None}}
 
 
 def of_equal_pixels(crop: int, profile: str) -> dict[str, int]:
