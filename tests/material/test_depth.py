@@ -8,8 +8,10 @@ import pytest
 from xraylib.material.depth import flips, row_of, seconds_a_step
 from xraylib.material.phases import triple_phase_boundary
 from xraylib.predict.network import predict
+from xraylib.predict.scores import score
 from xraylib.runs.folder import execute
 from xraylib.runs.profiles import RECIPES, configure, networks_of
+from xraylib.slices.labelled import Slices
 from xraylib.slices.sets import open_source
 
 
@@ -27,11 +29,14 @@ def test_a_row_tells_what_the_runs_network_makes_of_the_volume(folder, kind):
     config = configure("09_three_d", {"profile": "tiny", "data_dir": str(folder), "noise_std": 1000}
                        | networks_of("tiny")[kind], steps=4)
     run = execute(config, source)
-    row, labels = row_of(kind, run, source.test), predict(run.model(), source.test.images)
+    truth = np.random.default_rng(0).integers(3, size=(4, 48, 40)).astype(np.uint8)           # phases that meet
+    slices = Slices(source.test.images, truth, source.test.numbers)
+    row, labels = row_of(kind, run, slices), predict(run.model(), slices.images)
     assert (row["kind"], row["run"], row["seed"], row["noise_std"]) == (kind, run.folder.name, 0, 1000)
-    assert row["dice"] == pytest.approx(run.scores["test"].mean) and row["tpb"] == triple_phase_boundary(labels)
-    assert row["flips_z"] == pytest.approx(np.mean(labels[1:] != labels[:-1]))
-    assert row["flips_x"] == pytest.approx(np.mean(labels[..., 1:] != labels[..., :-1]))
+    assert row["dice"] == score(labels, slices).mean
+    for name, value in (("tpb", triple_phase_boundary), ("flips_z", lambda part: np.mean(part[1:] != part[:-1])),
+                        ("flips_x", lambda part: np.mean(part[..., 1:] != part[..., :-1]))):
+        assert row[name] == pytest.approx(value(labels) / value(truth) - 1)
 
 
 def test_steps_are_timed_in_turn_and_the_fastest_counts(folder, monkeypatch):

@@ -10,7 +10,7 @@ from ..predict.scores import score
 from ..runs.folder import Run
 from ..slices.labelled import Slices
 from ..train import Learner, Recipe, fit
-from .phases import label_agreement, triple_phase_boundary
+from .phases import label_agreement, off, triple_phase_boundary
 
 
 def flips(labels: np.ndarray) -> dict[str, float]:
@@ -26,12 +26,14 @@ def row_of(kind: str, run: Run, slices: Slices) -> dict:
     """A row of the run table of notebook 9: what the network of a run makes of these neighbouring slices.
 
     "kind": the network, for people; "run", "seed", "noise_std": which run it is; "dice": mean over slices and phases,
-    0..1; "flips_z", "flips_y", "flips_x": see `flips`; "tpb": triple-phase boundary, 1/um^2.
+    0..1; "flips_z", "flips_y", "flips_x", "tpb": how far label flips and triple-phase boundary are from those of the
+    labels, as a share of these (see `phases.off`).
     """
-    labels = predict(run.model(), slices.images)
+    guess, truth = predict(run.model(), slices.images), np.stack(slices.labels)
+    found, true = ({f"flips_{axis}": share for axis, share in flips(labels).items()}
+                   | {"tpb": triple_phase_boundary(labels)} for labels in (guess, truth))
     return {"kind": kind, "run": run.folder.name, "seed": run.config["seed"], "noise_std": run.config["noise_std"],
-            "dice": score(labels, slices).mean, "tpb": triple_phase_boundary(labels),
-            **{f"flips_{axis}": share for axis, share in flips(labels).items()}}
+            "dice": score(guess, slices).mean, **off(found, true)}
 
 
 def seconds_a_step(recipes: Mapping[str, Recipe], train: Slices, rounds: int = 3) -> dict[str, float]:
