@@ -158,7 +158,8 @@ def three_d(source: Source) -> Iterator[dict]:
     """The networks of notebook 9 on the test block, with the noise that they were trained on."""
     for std, (kind, how), seed in product(DEEP_NOISES, DEEP.items(), SEEDS):
         run = execute(configure("09_three_d", {"profile": "laptop", "noise_std": std} | how, seed=seed), source)
-        yield row_of(kind, run, noisy_copies(source.test, std, seed))
+        test = noisy_copies(source.test, std, seed)
+        yield row_of(kind, run, test, predict(run.model(), test.images))
 
 
 def real(folder: str) -> Iterator[dict]:

@@ -31,7 +31,8 @@ def test_a_row_tells_what_the_runs_network_makes_of_the_volume(folder, kind):
     run = execute(config, source)
     truth = np.random.default_rng(0).integers(3, size=(4, 48, 40)).astype(np.uint8)           # phases that meet
     slices = Slices(source.test.images, truth, source.test.numbers)
-    row, labels = row_of(kind, run, slices), predict(run.model(), slices.images)
+    labels = predict(run.model(), slices.images)
+    row = row_of(kind, run, slices, labels)
     assert (row["kind"], row["run"], row["seed"], row["noise_std"]) == (kind, run.folder.name, 0, 1000)
     assert row["dice"] == score(labels, slices).mean
     for name, value in (("tpb", triple_phase_boundary), ("flips_z", lambda part: np.mean(part[1:] != part[:-1])),

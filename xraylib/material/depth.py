@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..predict.network import predict
 from ..predict.scores import score
 from ..runs.folder import Run
 from ..slices.labelled import Slices
@@ -22,14 +21,14 @@ def flips(labels: np.ndarray) -> dict[str, float]:
     return {axis: 1 - label_agreement(np.moveaxis(labels, index, 0), [1])[1] for index, axis in enumerate("zyx")}
 
 
-def row_of(kind: str, run: Run, slices: Slices) -> dict:
-    """A row of the run table of notebook 9: what the network of a run makes of these neighbouring slices.
+def row_of(kind: str, run: Run, slices: Slices, guess: np.ndarray) -> dict:
+    """A row of the run table of notebook 9: what the network of a run makes of these neighbouring slices, ``guess``.
 
     "kind": the network, for people; "run", "seed", "noise_std": which run it is; "dice": mean over slices and phases,
     0..1; "flips_z", "flips_y", "flips_x", "tpb": how far label flips and triple-phase boundary are from those of the
     labels, as a share of these (see `phases.off`).
     """
-    guess, truth = predict(run.model(), slices.images), np.stack(slices.labels)
+    truth = np.stack(slices.labels)
     found, true = ({f"flips_{axis}": share for axis, share in flips(labels).items()}
                    | {"tpb": triple_phase_boundary(labels)} for labels in (guess, truth))
     return {"kind": kind, "run": run.folder.name, "seed": run.config["seed"], "noise_std": run.config["noise_std"],
