@@ -12,6 +12,7 @@ snapshots of the training (`copy`).
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -21,12 +22,13 @@ from xraylib.experiments import EXPERIMENTS
 from xraylib.files import shipped, write_json
 from xraylib.material import unlabelled
 from xraylib.material.classical import contest
+from xraylib.material.depth import row_of
 from xraylib.material.trust import transfer
 from xraylib.noise import noisy_copies
 from xraylib.predict.network import predict, save_weights
 from xraylib.runs.folder import Run, config_of, execute, folder_of, published
 from xraylib.runs.noisy import best_kind, best_published, fall
-from xraylib.runs.profiles import Config, configure, of_equal_pixels
+from xraylib.runs.profiles import Config, configure, networks_of, of_equal_pixels
 from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
 from xraylib.show.explore import snapshots
@@ -58,6 +60,8 @@ MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"n_train": 40
     "fresh, 5000": ("07_fresh_noise", {"n_train": 400} | ONE_LEVEL),
     "fresh, 0 to 5000": ("07_fresh_noise", {"n_train": 400, "noise_std": 5000}),
     "fresh, 0 to 15000": ("07_fresh_noise", {"n_train": 400, "noise_std": 15000})}
+DEEP = networks_of("laptop")                                 # of notebook 9
+DEEP_NOISES = (0, 5000, 15000)
 LIGHT = (*GEOMETRIC, "contrast", "brightness")               # what may be done to slices that are noisy already
 
 
@@ -83,6 +87,7 @@ def grids() -> Iterator[tuple[str, dict]]:
         yield "07_noisy_only", {"n_train": n, "steps": 1500, "transforms": LIGHT}
         yield "07_fresh_noise", {"n_train": n, "steps": 1500} | ONE_LEVEL
         yield "07_fresh_noise", {"n_train": n, "steps": 1500, "transforms": (*LIGHT, "noise")} | ONE_LEVEL
+    yield from (("09_three_d", {"noise_std": std} | how) for std in DEEP_NOISES for how in DEEP.values())
 
 
 def configs() -> list[Config]:
@@ -97,10 +102,11 @@ def configs() -> list[Config]:
 
 def has_weights(config: Config) -> bool:
     """Whether a notebook shows pictures of this run, as it is stored or with another split or other sizes."""
-    if config.experiment[:2] in ("05", "06", "07") and config.n_train != 5:
+    if config.experiment[:2] in ("05", "06", "07", "09") and config.n_train != 5:
         shown = [("05_single_image", kind) for kind in SETS] + [
             ("06_small_crops", of_equal_pixels(crop, "laptop")) for crop in (CROPS[0], CROPS[-1])] + [
-            MATRIX[kind] for kind in ("clean", "copies, 5000")]
+            MATRIX[kind] for kind in ("clean", "copies, 5000")] + [
+            ("09_three_d", DEEP[kind]) for kind in ("2-D", "2.5-D", "3-D")]
         return config in [configure(name, {"profile": "laptop"} | parameters) for name, parameters in shown]
     sizes = EXPERIMENTS[config.experiment].sizes
     own = config == configure(config.experiment, profile="laptop", n_train=config.n_train, seed=config.seed,
@@ -187,6 +193,14 @@ def unlabelled_rows(source: Source) -> Iterator[dict]:
             yield {"networks": kind} | unlabelled.verdict(name, usual, here, truth)
 
 
+def three_d(source: Source) -> Iterator[dict]:
+    """The networks of notebook 9 on the test block, with the noise that they were trained on."""
+    for std, (kind, how), seed in product(DEEP_NOISES, DEEP.items(), SEEDS):
+        run = execute(configure("09_three_d", {"profile": "laptop", "noise_std": std} | how, seed=seed), source)
+        test = noisy_copies(source.test, std, seed)
+        yield row_of(kind, run, test, predict(run.model(), test.images))
+
+
 def real(folder: str) -> Iterator[dict]:
     """Networks of built-in and of real slices on blocks of real ones. Numbers alone: nothing else may be published."""
     source = open_source("laptop", folder)
@@ -216,4 +230,5 @@ if __name__ == "__main__":
     write_rows("noisy", falls)
     write_rows("methods", methods(source))
     write_rows("unlabelled", unlabelled_rows(source))
+    write_rows("three_d", three_d(source))
     readme_figure(source)

@@ -84,6 +84,26 @@ def test_experiment_6_has_the_sets_of_the_baseline():
         assert np.array_equal(part.numbers, same.numbers) and np.array_equal(part.images, same.images)
 
 
+def test_experiment_9_is_two_blocks_of_neighbours_each_slice_with_noise_of_its_own():
+    drawn = draw("09_three_d", profile="tiny", noise_std=3000, dims=3)
+    assert np.array_equal(drawn.train.numbers, np.arange(19, 51)) and np.array_equal(drawn.val.numbers, range(53, 61))
+    added = np.subtract(drawn.val.images, blobs(60, 16, 16).images[52:], dtype=float)
+    assert added.std() == pytest.approx(3000, rel=0.05)
+    assert abs(np.corrcoef(added[0].ravel(), added[1].ravel())[0, 1]) < 0.25    # 256 pixels: chance is 0.06
+    clean = draw("09_three_d", profile="tiny", noise_std=0, context=1)
+    assert not clean.train.noise_std.any() and np.array_equal(clean.val.images, blobs(60, 16, 16).images[52:])
+
+
+@pytest.mark.parametrize("how", [{"dims": 3}, {"context": 1}])
+@pytest.mark.parametrize(("name", "split"), [("09_three_d", "random"), ("01_baseline", "random"),
+                                             ("02_noisy_train", "block"), ("03_noisy_val", "block")])
+def test_what_is_no_run_of_neighbours_is_refused_for_networks_that_see_them(how, name, split):
+    with pytest.raises(DataError, match="set split to \"block\", in an experiment without copies"):
+        draw(name, profile="tiny", crop=8, split=split, **how)
+    draw(name, profile="tiny", split=split)                                          # a network of slices does not mind
+    draw("01_baseline", profile="tiny", split="block", **how)
+
+
 def test_fresh_noise_trains_on_clean_slices_and_validates_on_the_noisy_ones_of_experiment_7():
     fresh, fixed, clean = (draw(name, profile="tiny", seed=2, noise_std=3000)
                            for name in ("07_fresh_noise", "07_noisy_only", "01_baseline"))

@@ -19,6 +19,8 @@ RECIPE = Recipe(width=4, depth=2, crop=16, batch=4, augment=True, optimiser="nad
 PUBLISHED = Recipe(width=4, depth=2, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-4, steps=0, epochs=2,
                    evaluations=2, eval_slices=0)
 TRANSFORMED = Recipe(**vars(RECIPE) | {"transforms": augment.TRANSFORMS, "noise_max": 2000.0})
+VOLUMES = Recipe(**vars(RECIPE) | {"dims": 3, "crop": 8, "batch": 2})
+WITH_NEIGHBOURS = Recipe(**vars(RECIPE) | {"context": 1})
 UNPADDED = Recipe(**vars(RECIPE) | {"padding": "valid"})       # of 2 poolings: 20 px around a crop
 TRAIN, VAL = blobs(7, 40, 36), blobs(5, 37, 41, seed=3)
 
@@ -51,7 +53,7 @@ def test_the_seed_decides_and_the_global_random_state_does_not():
     assert [row["dice"] for row in first.history] != [row["dice"] for row in other.history]
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, TRANSFORMED, UNPADDED])
+@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED, TRANSFORMED, UNPADDED, VOLUMES, WITH_NEIGHBOURS])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_learner_goes_on_from_its_state_as_if_it_had_never_stopped(recipe, parts):
     whole, first, second = trained(recipe), Learner(recipe, TRAIN, 0), Learner(recipe, TRAIN, 0)
@@ -158,6 +160,59 @@ def test_slices_smaller_than_the_crop_are_transformed_whole():
 def test_a_network_learns_from_transformed_crops_too():
     learner = Learner(Recipe(**vars(TRANSFORMED) | {"steps": 120, "width": 8, "crop": 32}), TRAIN[:1], 0)
     assert max(scores.mean for scores in fit(learner, VAL)) > 0.9
+
+
+# -- neighbouring slices ----------------------------------------------------------------------------------------------
+
+
+def numbered(n, height, width):
+    """A stack in which every voxel has a number of its own, 100 z + 10 y + x, and a label that follows from it."""
+    z, y, x = np.meshgrid(np.arange(n), np.arange(height), np.arange(width), indexing="ij")
+    grey = torch.from_numpy(100 * z + 10 * y + x).to(torch.uint16)
+    return list(grey), list((grey.int() % 3).to(torch.uint8))
+
+
+def test_cubes_are_real_ones_and_their_labels_move_with_them():
+    images, labels = numbered(7, 8, 9)
+    batch, target = crops(images, labels, torch.tensor([3] * 512), 4, True, torch.Generator().manual_seed(0), dims=3)
+    assert batch.shape == (512, 1, 4, 4, 4) and target.shape == (512, 4, 4, 4)
+    assert torch.equal(batch[:, 0].long() % 3, target)
+    steps = {tuple(int(each - crop[0, 0, 0]) for each in (crop[1, 0, 0], crop[0, 1, 0], crop[0, 0, 1]))
+             for crop in batch[:, 0]}
+    assert steps == {(100 * up, *turn) for up in (1, -1) for s in (1, -1) for t in (10, -10)
+                     for turn in ((s, t), (t, s))}                                             # all sixteen
+    assert {int(crop.min()) for crop in batch} == {100 + 10 * y + x for y in range(5) for x in range(6)}
+
+
+def test_a_cube_has_its_slice_in_the_middle_unless_an_end_is_near():
+    assert [list(train.cube(index, 4, 7)) for index in (0, 3, 6)] == [[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 5, 6]]
+    assert train.cube(1, 8, 3) == train.cube(2, 0, 3) == range(3)             # as many as there are
+
+
+def test_a_crop_with_context_has_the_label_of_its_middle_slice():
+    images, labels = numbered(5, 8, 9)
+    chosen = torch.tensor([0, 2, 4] * 100)
+    batch, target = crops(images, labels, chosen, 4, True, torch.Generator().manual_seed(0), context=2)
+    assert batch.shape == (300, 5, 4, 4) and target.shape == (300, 4, 4)
+    assert torch.equal(batch[:, 2].long() % 3, target)
+    seen = {(int(index), *(((crop - crop[2]) / 100).int()[:, 0, 0].tolist()))
+            for index, crop in zip(chosen, batch, strict=True)}
+    assert seen == {(0, 0, 0, 0, 1, 2), (0, 2, 1, 0, 0, 0), (2, -2, -1, 0, 1, 2), (2, 2, 1, 0, -1, -2),
+                    (4, -2, -1, 0, 0, 0), (4, 0, 0, 0, -1, -2)}
+
+
+def test_a_context_of_none_gives_the_crops_of_single_slices():
+    images, labels = numbered(5, 8, 9)
+    one, other = (crops(images, labels, torch.arange(5), 4, True, torch.Generator().manual_seed(3), **how)
+                  for how in ({}, {"dims": 2, "context": 0}))
+    assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("how", [{"dims": 3, "batch": 2, "crop": 12}, {"context": 1, "transforms": augment.TRANSFORMS,
+                                                                      "noise_max": 1000.0}, {"context": 1}])
+def test_networks_of_neighbouring_slices_learn(how):
+    learner = Learner(Recipe(**vars(RECIPE) | {"steps": 120, "width": 8, "crop": 24} | how), blobs(20, 40, 36), 0)
+    assert max(scores.mean for scores in fit(learner, blobs(9, 40, 36))) > 0.95
 
 
 # -- without padding --------------------------------------------------------------------------------------------------

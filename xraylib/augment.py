@@ -85,9 +85,12 @@ def mirrored(array: np.ndarray, margin: int) -> np.ndarray:
 
 
 def flip(image: Tensor, turn: int) -> Tensor:
-    """One of the eight symmetries of the square, (H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes."""
-    image = image.flip([axis for axis in (0, 1) if turn >> axis & 1])
-    return image.T if turn & 4 else image
+    """One of the eight symmetries of the square, (..., H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes.
+
+    Of a stack, (D, H, W), bit 3 flips the order of the slices.
+    """
+    image = image.flip([axis for bit, axis in ((1, -2), (2, -1), (8, -3)) if turn & bit])
+    return image.mT if turn & 4 else image
 
 
 def positions(batch: int, rows: int, columns: int, names: tuple[str, ...], generator: torch.Generator) -> Tensor:

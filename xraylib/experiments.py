@@ -32,6 +32,7 @@ class Experiment:
     sizes: tuple[float, ...] = ()            # training slices of its runs, where it is a sweep over them
     tiny_sizes: tuple[float, ...] = ()
     noisy: bool = False                      # its runs are scored on noisy copies of the test block, too
+    split: str = "random"                    # how it splits where nobody says otherwise
     recipes: Mapping[str, Mapping] = field(default_factory=dict)   # by profile: what differs from its recipe
 
     def counts_in(self, profile: str) -> tuple[int, int]:
@@ -122,3 +123,12 @@ def fresh_noise(slices: Slices, split: Split, noise_std: float, seed: int) -> Se
     """Clean slices train, to which the transform "noise" adds noise at each step; noisy ones validate."""
     train, val = split(slices)
     return train, noisy_copies(val, noise_std, seed)
+
+
+@experiment("09_three_d", counts=(400, 20), tiny=(32, 8), noisy=True, split="block",
+            recipes={"tiny": {"eval_slices": 0}, "laptop": {"eval_slices": 0, "evaluations": 5}},
+            poster="announced", poster_sets="3D; not said")
+def three_d(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets:
+    """Two blocks of neighbouring slices, all with noise, each slice with its own; without noise, all clean."""
+    train, val = split(slices)
+    return noisy_copies(train, noise_std, seed), noisy_copies(val, noise_std, seed)

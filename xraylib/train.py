@@ -13,6 +13,7 @@ from .augment import flip, margin_of, mirrored, transform
 from .dice import total_loss
 from .predict.network import autocast, best_device, keep_freed_memory, training_format
 from .predict.scores import Scores, evaluate
+from .predict.tiles import neighbours
 from .slices.labelled import PHASES, Slices, evenly, grey_statistics
 from .unet import UNet
 
@@ -27,7 +28,7 @@ class Recipe:
 
     width: int             # channels at the top of the U-Net
     depth: int             # poolings
-    crop: int              # side of the random crops, px (0: whole slices)
+    crop: int              # side of the random crops, px (0: whole slices); in 3-D, of cubes
     batch: int             # crops a step
     augment: bool          # random flips and transposes
     optimiser: str         # "nadam" with a one-cycle schedule, or "rmsprop" with ReduceLROnPlateau, as published
@@ -40,6 +41,8 @@ class Recipe:
     noise_min: float = 0.0             # of the transform "noise": the smallest standard deviation, grey levels
     noise_max: float = 0.0             # ... and the largest
     padding: str = "same"              # or "valid": a crop is read with the margin that the network loses
+    dims: int = 2                      # 3: a network of volumes; the training set is neighbouring slices, in order
+    context: int = 0                   # neighbours of a slice that a 2-D network sees on either side, likewise
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
@@ -124,10 +127,10 @@ class Learner:
         """
         recipe, generator, lost = self.recipe, self.generator, self.model.margin
         side = recipe.crop and recipe.crop + 2 * (self.margin + lost)
-        batch = crops(self.images, self.labels, chosen, side, recipe.augment, generator)
+        batch = crops(self.images, self.labels, chosen, side, recipe.augment, generator, recipe.dims, recipe.context)
         images, labels = transform(*batch, recipe.transforms, self.margin, self.model.grey,
                                    (recipe.noise_min, recipe.noise_max), generator)
-        return images, labels[:, lost:labels.shape[1] - lost, lost:labels.shape[2] - lost]
+        return images, labels[..., lost:labels.shape[-2] - lost, lost:labels.shape[-1] - lost]
 
     def note(self, scores: Scores) -> None:
         """Add a row to the history; on a plateau, lower the learning rate. Raises `TrainingError` for a lost loss."""
@@ -163,9 +166,9 @@ def new_unet(recipe: Recipe, seed: int, train: Slices, device: torch.device) -> 
     """A U-Net whose initial weights depend on the seed alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = UNet(recipe.width, recipe.depth, padding=recipe.padding)
+        model = UNet(recipe.width, recipe.depth, padding=recipe.padding, dims=recipe.dims, context=recipe.context)
     model.grey.copy_(torch.tensor(grey_statistics(train)))
-    return model.to(device, memory_format=training_format(device, recipe.width, whole=recipe.crop == 0))
+    return model.to(device, memory_format=training_format(device, recipe.width, recipe.crop == 0, recipe.dims))
 
 
 def optimiser_of(model: UNet, recipe: Recipe, steps: int):
@@ -179,22 +182,40 @@ def optimiser_of(model: UNet, recipe: Recipe, steps: int):
 
 
 def crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int, augment: bool,
-          generator: torch.Generator) -> tuple[Tensor, Tensor]:
+          generator: torch.Generator, dims: int = 2, context: int = 0) -> tuple[Tensor, Tensor]:
     """One random crop of each chosen slice, flipped and transposed at random if ``augment``.
 
     ``images``: N of uint16 (H, W); ``labels``: N of uint8 (H, W); ``side``: px, 0 for whole slices, at most H and W
     are taken. Returns grey levels, float32, and class indices, int64: (B, 1, rows, columns) and (B, rows, columns).
+
+    Where the slices are neighbours: with ``context`` k, the grey levels of the k slices before and behind come too, as
+    channels (B, 1 + 2k, rows, columns). With ``dims`` 3, as many slices as ``side`` says around the chosen one, as near
+    as the ends allow: (B, 1, slices, rows, columns) and (B, slices, rows, columns). Their order is flipped, too.
     """
     height, width = images[0].shape
     rows, columns = min(side or height, height), min(side or width, width)
     corners = torch.rand(len(chosen), 2, generator=generator) * torch.tensor([height - rows + 1, width - columns + 1])
-    turns = torch.randint(8 if rows == columns else 4, (len(chosen),), generator=generator) * augment
+    turns = torch.randint(8 if rows == columns else 4, (len(chosen),), generator=generator)
+    if dims == 3 or context:
+        turns += 8 * torch.randint(2, (len(chosen),), generator=generator)
     cropped, targets = [], []
-    for index, (top, left), turn in zip(chosen.tolist(), corners.int().tolist(), turns.tolist(), strict=True):
+    for index, (top, left), turn in zip(chosen.tolist(), corners.int().tolist(), (turns * augment).tolist(),
+                                        strict=True):
         window = slice(top, top + rows), slice(left, left + columns)
-        cropped.append(flip(images[index][window].float(), turn))
-        targets.append(flip(labels[index][window].long(), turn))
-    return torch.stack(cropped).unsqueeze(1), torch.stack(targets)
+        taken = cube(index, side, len(images)) if dims == 3 else [index]
+        around = taken if dims == 3 else neighbours(range(index, index + 1), context, len(images))
+        cropped.append(flip(torch.stack([images[each][window] for each in around]).float(), turn))
+        targets.append(flip(torch.stack([labels[each][window] for each in taken]).long(), turn))
+    if dims == 3:
+        return torch.stack(cropped).unsqueeze(1), torch.stack(targets)
+    return torch.stack(cropped), torch.cat(targets)
+
+
+def cube(index: int, side: int, n: int) -> range:
+    """So many neighbouring slices of n, the slice ``index`` in the middle unless an end is too near."""
+    deep = min(side or n, n)
+    first = min(max(index - deep // 2, 0), n - deep)
+    return range(first, first + deep)
 
 
 def validation_row(scores: Scores) -> dict[str, float]:

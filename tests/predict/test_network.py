@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from conftest import blobs
+from safetensors.torch import save_file
 
-from xraylib.predict import network
+from xraylib.predict import network, tiles
 from xraylib.predict.network import (
     WeightsError,
     autocast,
@@ -90,6 +92,70 @@ def test_recollected_statistics_are_those_of_the_images_and_the_weights_stay():
     assert torch.allclose(again.stem.layers[1].running_mean, first.mean((0, 2, 3)), atol=0.05)
     before = model.stem.layers[1].running_mean
     assert not torch.allclose(before, again.stem.layers[1].running_mean, atol=0.05)
+
+
+# -- networks that see neighbouring slices ----------------------------------------------------------------------------
+
+
+DEEP = [{"dims": 3}, {"context": 1}, {"context": 2}]
+
+
+def seeing(how):
+    """A network with neighbours, and running statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = UNet(4, 2, **how)
+    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
+    shape = (16, 40, 40) if model.dims == 3 else (1 + 2 * model.context, 40, 40)
+    for _ in range(3):
+        model(torch.randn(2, *((1, *shape) if model.dims == 3 else shape)) * 8000 + 30000)
+    return model.eval()
+
+
+@pytest.mark.parametrize("how", DEEP)
+def test_what_network_it_is_stands_in_the_header_and_older_files_are_2d(tmp_path, how):
+    model = seeing(how)
+    save_weights(model, tmp_path / "w.safetensors", half=True)
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert (loaded.dims, loaded.context) == (model.dims, model.context)
+    assert torch.allclose(loaded.stem.layers[0].weight, model.stem.layers[0].weight, atol=1e-3)
+    assert (tmp_path / "w.safetensors").stat().st_size < 2.5 * sum(part.numel() for part in model.parameters()) + 8000
+    flat = a_network()
+    old = {name: str(getattr(flat, name)) for name in ("width", "depth", "n_classes", "padding")}
+    save_file(flat.state_dict(), tmp_path / "old.safetensors", old)
+    loaded = load_weights(tmp_path / "old.safetensors")
+    assert (loaded.dims, loaded.context) == (2, 0) and torch.equal(loaded.head.weight, flat.head.weight)
+
+
+@pytest.mark.parametrize("how", DEEP)
+def test_folded_with_neighbours_it_is_the_same_function(how):
+    model = seeing(how)
+    x = torch.randn(1, 1, 9, 20, 24) if model.dims == 3 else torch.randn(2, 1 + 2 * model.context, 20, 24)
+    x = x * 8000 + 30000
+    assert torch.allclose(folded(model)(x), model(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("budget", [2**25, 2**18])
+def test_slabs_and_tiles_are_the_whole_volume(monkeypatch, budget):
+    """In float32, to 1e-4 of logits of about 1, at the ends of the volume, too."""
+    monkeypatch.setattr(network, "autocast", lambda device: nullcontext())
+    monkeypatch.setattr(tiles, "IN_FLIGHT", {2: budget, 3: budget})
+    model, images = seeing({"dims": 3}), blobs(61, 70, 75).images
+    parts, logits = zip(*logits_of(model, images), strict=True)
+    assert [index for part in parts for index in range(61)[part]] == list(range(61))
+    assert len(parts) == (1 if budget == 2**25 else 3)
+    with torch.inference_mode():
+        whole = folded(model)(torch.from_numpy(np.stack(images).astype(np.float32))[None, None])[0].transpose(0, 1)
+    assert (torch.cat(logits) - whole).abs().max() < 1e-4
+
+
+def test_each_slice_is_given_its_neighbours_and_at_the_ends_itself_again(monkeypatch):
+    monkeypatch.setattr(network, "autocast", lambda device: nullcontext())
+    model, images = seeing({"context": 2}), blobs(6, 20, 24).images
+    logits = torch.cat([part for _, part in logits_of(model, images)])
+    x = torch.from_numpy(np.stack([images[i] for i in (0, 0, 0, 1, 2, 3, 3, 4, 5, 5, 5)]).astype(np.float32))
+    with torch.inference_mode():
+        for at, seen in ((0, x[:5]), (3, x[[3, 4, 5, 7, 8]]), (5, x[6:])):
+            assert torch.allclose(logits[at], folded(model)(seen[None])[0], atol=1e-4)
 
 
 def test_autocast_runs_on_this_machine():

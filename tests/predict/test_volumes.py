@@ -57,16 +57,16 @@ def whole(model, images):
 @pytest.mark.parametrize("side", [60, 96, 1000])
 def test_tiles_are_the_whole_slice(model, tmp_path, monkeypatch, side):
     """In float32, probabilities to 1e-5, up to the border, whatever the tile and the padding."""
-    for module in (volumes, network):
-        monkeypatch.setattr(module, "autocast", lambda device: nullcontext())
+    monkeypatch.setattr(network, "autocast", lambda device: nullcontext())
     images = volume(1)
     tifffile.imwrite(tmp_path / "one.tif", images[0])
     (page,) = open_volume(tmp_path / "one.tif")
     together = np.full((3, *images.shape[1:]), np.nan, np.float32)
-    tiles = list(volumes.tiled_logits(folded(model), page, 1, 0, side))
+    tiles = list(network.tiled_logits(folded(model), lambda _, rows: page.rows(rows.start, rows.stop), 1, page.shape,
+                                      range(1), side))
     for rows, columns, logits in tiles:
         assert np.isnan(together[:, rows, columns]).all()                     # no pixel is written twice
-        together[:, rows, columns] = logits.numpy()
+        together[:, rows, columns] = logits[0].numpy()
     expected = whole(model, images)[0]
     assert len(tiles) == 1 if side == 1000 else len(tiles) > 6
     assert (torch.tensor(together).softmax(0) - torch.tensor(expected).softmax(0)).abs().max() < 1e-5
@@ -189,6 +189,62 @@ def test_previews_that_are_missing_are_drawn_by_a_second_call(weights, tmp_path)
     volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out", every=1)
     assert len(list((tmp_path / "out/preview").iterdir())) == 3
     assert [path.stat().st_mtime_ns for path in done] == before
+
+
+# -- networks that see neighbouring slices ----------------------------------------------------------------------------
+
+
+def seeing(how):
+    """As `a_network`, of volumes or with context."""
+    torch.manual_seed(0)
+    model = UNet(4, 1, **how)
+    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
+    x = torch.randn(2, *((1, 16, 48, 48) if model.dims == 3 else (1 + 2 * model.context, 48, 48))) * 8000 + 30000
+    for _ in range(20):
+        model(x)
+    model.eval()
+    with torch.inference_mode():
+        logits = model(x)
+        model.head.bias -= logits.transpose(0, 1).flatten(1).mean(1)
+    return model
+
+
+@pytest.mark.parametrize("how", [{"dims": 3}, {"context": 1}])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_volume_in_slabs_and_tiles_equals_that_in_memory(tmp_path, how, workers):
+    """40 slices, in 3-D as slabs of 16 + 16 + 8 that see 12 more on either side, in tiles of 40 px."""
+    model, images = seeing(how), volume(40, 61, 75)
+    for number, image in enumerate(images, 1):
+        tifffile.imwrite(tmp_path / f"in{number}.tif", image)
+    save_weights(model, tmp_path / "w.safetensors")
+    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path, tmp_path / "out", side=40, workers=workers)
+    assert [path.name for path in paths] == [f"in{number}.tif" for number in range(1, 41)]
+    expected = np.array([0, 128, 255], np.uint8)[predict(model, images)]
+    assert all(len(np.unique(part)) == 3 for part in expected)
+    found = np.stack([tifffile.imread(path) for path in paths])
+    assert (found != expected).mean() < 1e-4                                  # a voxel between two phases, by rounding
+
+
+def test_of_a_slab_only_the_missing_slices_are_written(tmp_path):
+    save_weights(seeing({"dims": 3}), tmp_path / "w.safetensors")
+    tifffile.imwrite(tmp_path / "s.tif", volume(40, 50, 50), photometric="minisblack")
+    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", tmp_path / "out", side=40)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+    paths[18].unlink()
+    volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", tmp_path / "out", every=20, side=40)
+    assert paths[18].read_bytes() == before[paths[18]][0]
+    assert [path for path in paths if path.stat().st_mtime_ns != before[path][1]] == [paths[18]]
+    assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {"s_00001.png", "s_00021.png"}
+    assert sorted(tmp_path.glob("out/*.tif")) == paths and not list((tmp_path / "out").glob("tmp*"))
+
+
+def test_neighbouring_slices_of_two_sizes_are_refused(tmp_path):
+    save_weights(seeing({"dims": 3}), tmp_path / "w.safetensors")
+    (tmp_path / "in").mkdir()
+    for number, side in enumerate((50, 50, 60)):
+        tifffile.imwrite(tmp_path / f"in/s{number}.tif", volume(1, side, side)[0])
+    with pytest.raises(DataError, match=r"s2.tif is \(60, 60\) px, the first slice \(50, 50\)"):
+        volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "in", tmp_path / "out")
 
 
 def test_slices_are_not_taken_for_their_own_segmentation(weights, tmp_path):

@@ -45,16 +45,15 @@ def finish(process: subprocess.Popen) -> float:
 
 
 def throughput(model, page: Page, folder: Path, rounds: int = 7) -> tuple[float, float]:
-    """Mvoxel/s of `predict_page`, from file to file, and of the bare network on the same tiles; in turn."""
+    """Mvoxel/s of `predict_slab`, from file to file, and of the bare network on the same tiles; in turn."""
     ready, windows = folded(model), []
-    side = volumes.tile_side(model)
     original, ready.forward = ready.forward, lambda x: windows.append(x) or original(x)
-    volumes.predict_page(ready, page, 1, 0, side, folder / "warm.tif")
+    volumes.predict_slab(ready, [page], range(1), 1, 0, 0, [folder / "warm.tif"])
     ready.forward = original
     times: dict[str, list[float]] = {"whole": [], "bare": []}
-    for _ in range(rounds):
+    for number in range(rounds):
         begin = time.perf_counter()
-        volumes.predict_page(ready, page, 1, 0, side, folder / "one.tif")
+        volumes.predict_slab(ready, [page], range(1), 1, 0, 0, [folder / f"{number}.tif"])
         times["whole"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
         with torch.inference_mode(), autocast(best_device()):

@@ -16,7 +16,7 @@ from xraylib.predict.scores import evaluate
 from xraylib.runs import folder as runs
 from xraylib.runs import noisy
 from xraylib.runs.folder import RunError
-from xraylib.runs.profiles import RECIPES, configure
+from xraylib.runs.profiles import configure
 from xraylib.slices import labelled
 from xraylib.slices.sets import built_in_fingerprint, open_source
 
@@ -161,7 +161,7 @@ def test_published_runs_are_those_that_the_notebooks_would_make_now():
     with_weights = {name for name, run in found.items() if (run.folder / "model.safetensors").exists()}
     assert with_weights == {name for name, config in expected.items() if publish.has_weights(config)} | {
         run.folder.name for run in noisy.best_published()}
-    assert all(found[name].model().width == RECIPES["laptop"].width for name in with_weights)
+    assert all(found[name].model().width == found[name].config["recipe"]["width"] for name in with_weights)
     snapshots = {run.config["experiment"] for run in found.values() if (run.folder / "epochs").exists()}
     assert snapshots == {"01_baseline", "03_noisy_val"}
     poster = runs.published("03_noisy_val", **publish.POSTERS)

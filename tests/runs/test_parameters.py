@@ -193,3 +193,19 @@ def test_the_paper_profile_is_the_posters():
     assert (recipe.width, recipe.depth, recipe.lr, recipe.optimiser, recipe.batch, recipe.crop, recipe.epochs) == (
         64, 4, 1e-5, "rmsprop", 1, 0, 200)
     assert configure("04_size_sweep", profile="paper").recipe.steps == 105 * 200
+
+
+@pytest.mark.parametrize("wrong", [{"context": 1}, {"padding": "valid"}, {"transforms": ["blur"]}, {"crop": 0}])
+def test_a_network_of_volumes_is_trained_on_cubes_alone(wrong):
+    with pytest.raises(ParameterError, match="dims is 3: a network of volumes is trained on cubes"):
+        configure("09_three_d", profile="tiny", dims=3, **wrong)
+    with pytest.raises(ParameterError, match="dims is 4; it must be a whole number from 2 to 3"):
+        configure("09_three_d", profile="tiny", dims=4)
+
+
+def test_networks_of_volumes_change_the_name_of_no_older_run():
+    """The experiment of neighbours is split in blocks, the others as they were; what is not asked for is not told."""
+    assert configure("09_three_d").split == "block" and configure("01_baseline").split == "random"
+    facts, same = (configure("01_baseline", profile="laptop", **how).facts() for how in ({}, {"dims": 2, "context": 0}))
+    assert facts == same and not {"dims", "context"} & set(facts["recipe"])
+    assert {"dims", "context"} & set(configure("09_three_d", dims=3).facts()["recipe"]) == {"dims"}

@@ -1,6 +1,6 @@
 """A network at work: the device, precision and memory format it runs in, its weights on disk, what it predicts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import cache
@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..files import replace
 from ..unet import DoubleConv, UNet
+from .tiles import inner_of, neighbours, reach_of, seen_by, slab_of, spans, tile_side
 
 
 class WeightsError(RuntimeError):
@@ -57,19 +58,21 @@ def precision(device: torch.device) -> str:
     return "bf16 autocast" if fast_bf16(device) else "float32"
 
 
-def prediction_format(device: torch.device) -> torch.memory_format:
+def prediction_format(device: torch.device, dims: int = 2) -> torch.memory_format:
     """channels_last, which every CPU predicts faster in; contiguous on a GPU that computes in float32."""
-    return torch.contiguous_format if device.type == "cuda" and not fast_bf16(device) else torch.channels_last
+    if device.type == "cuda" and not fast_bf16(device):
+        return torch.contiguous_format
+    return torch.channels_last_3d if dims == 3 else torch.channels_last
 
 
-def training_format(device: torch.device, width: int, whole: bool) -> torch.memory_format:
+def training_format(device: torch.device, width: int, whole: bool, dims: int = 2) -> torch.memory_format:
     """As `prediction_format`, but for a wide network or whole slices on a CPU without AVX-512.
 
     There the backward pass is up to 1.7 times slower in channels_last (measured in tests/bench/RESULTS.md).
     """
     if device.type == "cpu" and not has_avx512() and (width >= 32 or whole):
         return torch.contiguous_format
-    return prediction_format(device)
+    return prediction_format(device, dims)
 
 
 @cache
@@ -98,8 +101,8 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
 
     ``half`` stores the convolutions as float16: half the size, for the snapshots that the sliders show.
     """
-    header = {name: str(getattr(model, name)) for name in ("width", "depth", "n_classes", "padding")}
-    tensors = {name: (tensor.half() if half and tensor.ndim == 4 else tensor).contiguous()
+    header = {name: str(getattr(model, name)) for name in ("width", "depth", "n_classes", "padding", "dims", "context")}
+    tensors = {name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
                for name, tensor in model.state_dict().items()}
     replace(path, lambda part: save_file(tensors, part, header))
 
@@ -110,7 +113,8 @@ def load_weights(path: str | Path) -> UNet:
         with safe_open(path, "pt") as file:
             header = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model = UNet(int(header["width"]), int(header["depth"]), int(header["n_classes"]), header["padding"])
+        model = UNet(int(header["width"]), int(header["depth"]), int(header["n_classes"]), header["padding"],
+                     int(header.get("dims", 2)), int(header.get("context", 0)))     # older files have neither
         model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no weights file of this library, or damaged ({error}); train the run again, or "
@@ -145,7 +149,7 @@ def folded(model: UNet) -> UNet:
     for block in [block.layers for block in model.modules() if isinstance(block, DoubleConv)]:
         for conv in (0, 3):
             block[conv], block[conv + 1] = fuse_conv_bn_eval(block[conv], block[conv + 1]), nn.Identity()
-    return model.to(memory_format=prediction_format(next(model.parameters()).device))
+    return model.to(memory_format=prediction_format(next(model.parameters()).device, model.dims))
 
 
 def with_margin(model: UNet, images: Tensor) -> Tensor:
@@ -160,20 +164,58 @@ def with_margin(model: UNet, images: Tensor) -> Tensor:
     return images[..., rows[:, None], columns]
 
 
+def logits_of_stack(model: UNet, grey: Tensor) -> Tensor:
+    """Logits (D, n_classes, H, W) of neighbouring slices, grey levels float (D + 2 context, H, W)."""
+    x = grey[None, None] if model.dims == 3 else grey.unfold(0, 1 + 2 * model.context, 1).permute(0, 3, 1, 2)
+    with autocast(grey.device):
+        logits = model(with_margin(model, x))
+    return logits[0].transpose(0, 1) if model.dims == 3 else logits
+
+
+@torch.inference_mode()
+def tiled_logits(model: UNet, read: Callable[[int, slice], np.ndarray], n: int, shape: tuple[int, int], part: range,
+                 side: int = 0) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Rows, columns and logits (D, n_classes, rows, columns) of each tile of D slices, in order, without overlap.
+
+    A tile sees as far around it as the network looks, and begins where a pooling window begins: its logits are those
+    of the whole slices at once, so that no seams are there to be blended (the overlap-tile strategy of Ronneberger et
+    al. 2015, Figure 2). ``model``: as `folded` gives it; ``read``: rows of one of the ``n`` neighbouring slices, all of
+    this ``shape``; ``part``: which of them, for a 3-D network from a multiple of the poolings' step; ``side``: px of a
+    tile (0: as memory allows).
+    """
+    reach, device, seen = reach_of(model), next(model.parameters()).device, seen_by(model, part, n)
+    inner = inner_of(model, side or tile_side(model, len(seen)))
+    first = part.start - seen[0] if model.dims == 3 else 0
+    for rows, high in spans(shape[0], inner, reach):
+        band = np.stack([read(index, high) for index in seen])
+        for columns, wide in spans(shape[1], inner, reach):
+            window = torch.from_numpy(np.ascontiguousarray(band[..., wide]))
+            logits = logits_of_stack(model, window.to(device).float())[first:first + len(part)]
+            top, left = rows.start - high.start, columns.start - wide.start
+            yield rows, columns, logits[..., top:top + rows.stop - rows.start, left:left + columns.stop - columns.start]
+
+
 @torch.inference_mode()
 def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, Tensor]]:
     """Whole slices, a few at a time: which ones, and their logits (B, n_classes, H, W).
 
-    ``images``: raw grey levels, N arrays uint16 (H, W). A batch takes about the same memory whatever its size and
-    network, on a CPU so little that its features stay in the cache.
+    ``images``: raw grey levels, N arrays uint16 (H, W); for a network that sees neighbours, the neighbouring slices of
+    a volume in their order. A batch takes about the same memory whatever its size and network, on a CPU so little that
+    a 2-D network's features stay in the cache.
     """
-    device, model = next(model.parameters()).device, folded(model)
-    batch = max(1, 2**(26 if device.type == "cuda" else 22) // (model.width * images[0].size))
-    for start in range(0, len(images), batch):
-        part = slice(start, start + batch)
-        grey = torch.from_numpy(np.stack(images[part])).to(device).float().unsqueeze(1)
-        with autocast(device):
-            yield part, model(with_margin(model, grey))
+    device, model, n, (height, width) = next(model.parameters()).device, folded(model), len(images), images[0].shape
+    if model.dims == 3:
+        for part, _ in spans(n, slab_of(model, n), 0):
+            logits = torch.empty(part.stop - part.start, model.n_classes, height, width, device=device)
+            for rows, columns, tile in tiled_logits(model, lambda index, rows: images[index][rows], n, (height, width),
+                                                    range(n)[part]):
+                logits[..., rows, columns] = tile
+            yield part, logits
+        return
+    batch = max(1, 2**(26 if device.type == "cuda" else 22) // (model.width * height * width))
+    for part, _ in spans(n, batch, 0):
+        seen = neighbours(range(n)[part], model.context, n)
+        yield part, logits_of_stack(model, torch.from_numpy(np.stack([images[i] for i in seen])).to(device).float())
 
 
 def predict(model: UNet, images: Sequence[np.ndarray]) -> np.ndarray:

@@ -89,7 +89,7 @@ def under_noise(model: UNet, slices: Slices, noise_stds: Sequence[float], seed: 
 def in_pieces(model: UNet, images: Sequence[np.ndarray], side: int) -> np.ndarray:
     """Class indices, uint8 (N, H, W), of images cut into squares of ``side`` px that are predicted one by one.
 
-    No piece sees what is around it: what a segmentation loses that way (`volumes.tiled_logits` does it without loss).
+    No piece sees what is around it: what a segmentation loses that way (`network.tiled_logits` does it without loss).
     """
     guess = np.empty((len(images), *images[0].shape), np.uint8)
     for (top, left), _ in np.ndenumerate(images[0][::side, ::side]):

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import matplotlib.image
 import numpy as np
 import tifffile
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ..files import replace, write_json
@@ -19,10 +18,10 @@ from ..slices.labelled import PALETTES, as_values, to_classes
 from ..slices.tiff import DataError, Page, open_volume, resolution
 from ..unet import UNet
 from ..workers import spread
-from .network import autocast, folded, load_weights, with_margin
+from .network import folded, load_weights, tiled_logits
+from .tiles import seen_by, slab_of, spans
 
 RECORD = "prediction.json"                # in the output folder: what its slices were made of
-VOXELS_IN_FLIGHT = 2**23                  # channels at the top x pixels of a tile: what bounds the memory
 
 
 # -- contrast ---------------------------------------------------------------------------------------------------------
@@ -51,63 +50,27 @@ def contrast(pages: list[Page], model: UNet) -> tuple[float, float, str]:
                                       "look at the preview.")
 
 
-# -- tiles ------------------------------------------------------------------------------------------------------------
+# -- slices -----------------------------------------------------------------------------------------------------------
 
 
-def tile_side(model: UNet) -> int:
-    """The side of a tile that keeps a network of this width within `VOXELS_IN_FLIGHT`, px."""
-    return int((VOXELS_IN_FLIGHT / model.width) ** 0.5)
+def predict_slab(model: UNet, pages: Sequence[Page], part: range, gain: float, offset: float, side: int,
+                 paths: Sequence[Path]) -> None:
+    """Write the segmentations of a part of these neighbouring slices, uint8 0 / 128 / 255, each with its resolution.
 
-
-def reach_of(model: UNet) -> int:
-    """How far a pixel's surroundings reach that its prediction depends on, px; a multiple of the poolings' step."""
-    return 6 * 2**model.depth
-
-
-def spans(length: int, inner: int, reach: int) -> Iterator[tuple[slice, slice]]:
-    """Cuts of 0..length: what each tile is trusted for, and what it must see: ``reach`` more on both sides."""
-    for start in range(0, length, inner):
-        stop = min(start + inner, length)
-        yield slice(start, stop), slice(max(0, start - reach), min(length, stop + reach))
-
-
-@torch.inference_mode()
-def tiled_logits(model: UNet, page: Page, gain: float, offset: float,
-                 side: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Rows, columns and logits (n_classes, rows, columns) of each tile of a slice, in order, without overlap.
-
-    A tile sees as far around it as the network looks, and begins where a pooling window begins: its logits are those
-    of the whole slice at once, so that no seams are there to be blended (the overlap-tile strategy of Ronneberger et
-    al. 2015, Figure 2). ``model``: as `network.folded` gives it.
+    ``pages``: what `tiles.seen_by` asks for; ``paths``: of each slice of the part. A file is whole or not there; one
+    that is there stays as it is. The slab is put together on disk, so that memory holds tiles alone.
     """
-    reach, device = reach_of(model), next(model.parameters()).device
-    inner = max(side - 2 * reach, reach)
-    inner -= inner % 2**model.depth
-    for rows, seen in spans(page.shape[0], inner, reach):
-        band = page.rows(seen.start, seen.stop)
-        for columns, around in spans(page.shape[1], inner, reach):
-            window = torch.from_numpy(np.ascontiguousarray(band[:, around], band.dtype.newbyteorder("=")))
-            window = window.to(device).float().nan_to_num(0.0) * gain + offset
-            with autocast(device):
-                logits = model(with_margin(model, window[None, None]))[0]
-            top, left = rows.start - seen.start, columns.start - around.start
-            yield rows, columns, logits[:, top:top + rows.stop - rows.start, left:left + columns.stop - columns.start]
+    def read(index: int, rows: slice) -> np.ndarray:
+        grey = pages[index].rows(rows.start, rows.stop).astype(np.float32)
+        return np.nan_to_num(grey, nan=0.0) * np.float32(gain) + np.float32(offset)
 
-
-def predict_page(model: UNet, page: Page, gain: float, offset: float, side: int, path: Path) -> None:
-    """Write the segmentation of a slice, uint8 0 / 128 / 255, with its resolution; the file is whole or not there."""
-    def write(part: Path) -> None:
-        start, _ = tifffile.imwrite(part, shape=page.shape, dtype=np.uint8, returnoffset=True, **resolution(page))
-        with part.open("r+b") as file:
-            band = np.empty((0, 0), np.uint8)
-            for rows, columns, logits in tiled_logits(model, page, gain, offset, side):
-                if columns.start == 0:
-                    band = np.empty((rows.stop - rows.start, page.shape[1]), np.uint8)
-                band[:, columns] = as_values(logits.argmax(0).byte().cpu().numpy())
-                if columns.stop == page.shape[1]:
-                    file.seek(start + rows.start * page.shape[1])
-                    file.write(band.data)
-    replace(path, write)
+    with TemporaryFile(dir=paths[0].parent) as scratch:
+        segmented = np.memmap(scratch, np.uint8, "w+", shape=(len(part), *pages[0].shape))
+        for rows, columns, logits in tiled_logits(model, read, len(pages), pages[0].shape, part, side):
+            segmented[:, rows, columns] = as_values(logits.argmax(1).byte().cpu().numpy())
+        for index, path, values in zip(part, paths, segmented, strict=True):
+            if not path.exists():
+                replace(path, partial(tifffile.imwrite, data=values, **resolution(pages[index])))
 
 
 def preview(page: Page, segmented: Path, path: Path) -> None:
@@ -128,16 +91,22 @@ def preview(page: Page, segmented: Path, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """The segmentation of one slice: all that a worker needs to know."""
+    """The segmentation of a slice, or of a slab by a 3-D network: all that a worker needs to know."""
 
     weights: Path
     digest: str              # of what is in the weights file
-    page: Page
+    pages: list[Page]        # the neighbouring slices that the network must see ...
+    part: range              # ... and which of them are to be segmented
     gain: float              # of the grey levels, before they meet the network
     offset: float
     side: int                # of the tiles, px (0: as memory allows)
-    path: Path
-    preview: Path | None
+    paths: list[Path]        # of the slices of the part
+    previews: list[Path | None]
+
+    def missing(self) -> int:
+        """How many of its slices are not there, or have no preview where one is wanted."""
+        return sum(not path.exists() or bool(picture and not picture.exists())
+                   for path, picture in zip(self.paths, self.previews, strict=True))
 
 
 @lru_cache(maxsize=1)
@@ -147,12 +116,13 @@ def network_of(weights: Path, _digest: str) -> UNet:
 
 
 def do(task: Task) -> None:
-    """Segment one slice, whole or not at all, and draw its preview, where they are not there."""
+    """Segment its slices, each whole or not at all, and draw their previews, where they are not there."""
     model = network_of(task.weights, task.digest)
-    if not task.path.exists():
-        predict_page(model, task.page, task.gain, task.offset, task.side or tile_side(model), task.path)
-    if task.preview:
-        preview(task.page, task.path, task.preview)
+    if not all(path.exists() for path in task.paths):
+        predict_slab(model, task.pages, task.part, task.gain, task.offset, task.side, task.paths)
+    for index, path, picture in zip(task.part, task.paths, task.previews, strict=True):
+        if picture:
+            preview(task.pages[index], path, picture)
 
 
 def predict_volume(weights: str | Path, source: str | Path, target: str | Path, every: int = 0, side: int = 0,
@@ -167,21 +137,32 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file; name a folder for the segmented slices.")
     pages, model = open_volume(source), load_weights(weights)
+    odd = [page for page in pages if page.shape != pages[0].shape]
+    if odd and (model.dims == 3 or model.context):
+        raise DataError(f"{odd[0].file} is {odd[0].shape} px, the first slice {pages[0].shape}; a network that "
+                        "sees neighbouring slices needs all of one size.")
     gain, offset, sentence = contrast(pages, model)
     digest = hashlib.blake2b(weights.read_bytes(), digest_size=6).hexdigest()
     record = {"weights": digest, "source": str(source), "contrast": sentence}
     target.mkdir(parents=True, exist_ok=True)
     if (target / RECORD).exists() and json.loads((target / RECORD).read_text()) != record:
         raise DataError(f"{target} holds slices of another prediction (see {target / RECORD}); name another folder.")
-    tasks = [Task(weights, digest, page, gain, offset, side, target / f"{page.name}.tif",
-                  target / "preview" / f"{page.name}.png" if every and index % every == 0 else None)
-             for index, page in enumerate(pages)]
-    if not (target / RECORD).exists() and any(task.path.exists() for task in tasks):
+    paths = [target / f"{page.name}.tif" for page in pages]
+    pictures = [target / "preview" / f"{page.name}.png" if every and index % every == 0 else None
+                for index, page in enumerate(pages)]
+    tasks = []
+    for part, _ in spans(len(pages), slab_of(model, len(pages), side), 0):
+        seen = sorted(set(seen_by(model, range(len(pages))[part], len(pages))))
+        inside = range(part.start - seen[0], part.stop - seen[0])
+        tasks.append(Task(weights, digest, [pages[index] for index in seen], inside, gain, offset, side, paths[part],
+                          pictures[part]))
+    if not (target / RECORD).exists() and any(path.exists() for path in paths):
         raise DataError(f"{target} holds files of the names that the slices would get; name another folder.")
     write_json(target / RECORD, record)
     print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
-    missing = [task for task in tasks if not task.path.exists() or (task.preview and not task.preview.exists())]
-    with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="predicting", unit="slice") as bar:
-        for _ in spread(do, missing, workers, scheduler):
-            bar.update()
-    return [task.path for task in tasks]
+    todo = [task for task in tasks if task.missing()]
+    missing = [task.missing() for task in todo]
+    with tqdm(total=len(pages), initial=len(pages) - sum(missing), desc="predicting", unit="slice") as bar:
+        for index, _ in spread(do, todo, workers, scheduler):
+            bar.update(missing[index])
+    return paths

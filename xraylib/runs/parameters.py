@@ -127,6 +127,8 @@ CHECKS = {
     "width": _whole(1, 512, none=True),
     "depth": _whole(1, 6, none=True),
     "padding": one_of("same", "valid"),
+    "dims": _whole(2, 3, none=True),
+    "context": _whole(0, 8, none=True),
     "crop": _whole(0, 100_000, none=True),
     "batch": _whole(1, 10_000, none=True),
     "lr": _real(1e-9, 1, none=True),

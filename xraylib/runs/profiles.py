@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
 from ..slices.labelled import Slices
-from ..slices.sets import SIZES, fit_counts, split
+from ..slices.sets import SIZES, fit_counts, in_order, split
 from ..train import Recipe
 from .parameters import ParameterError, at_least, check, one_of
 
@@ -21,7 +21,8 @@ _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1
                 evaluations=200, eval_slices=0)
 RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
 # What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
-OF_THE_RECIPE = ("width", "depth", "padding", "crop", "batch", "lr", "steps", "evaluations", "transforms")
+OF_THE_RECIPE = ("width", "depth", "padding", "dims", "context", "crop", "batch", "lr", "steps", "evaluations",
+                 "transforms")
 A_STEP = 2**16               # px that a step sees in `of_equal_pixels`: one crop of 256
 
 
@@ -52,7 +53,8 @@ class Config:
         """The training and the validation set from these slices.
 
         The experiment's counts shrink in proportion where the slices are fewer, and the training block of a block split
-        by its gap; the note says so. Counts that the reader gave and that are not there raise `DataError`.
+        by its gap; the note says so. Counts that the reader gave and that are not there raise `DataError`, and sets of
+        slices that are no neighbours for a network that needs them.
         """
         experiment, notes = EXPERIMENTS[self.experiment], []
         seed = self.seed if self.split_seed is None else self.split_seed
@@ -69,6 +71,8 @@ class Config:
             return train, val
 
         train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
+        if self.recipe.dims == 3 or self.recipe.context:
+            in_order(train), in_order(val)
         return Drawn(train, val, "".join(notes))
 
 
@@ -98,7 +102,7 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
     facts = EXPERIMENTS[experiment]
-    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": "random", "split_seed": None,
+    defaults = {"profile": "", "seed": 0, "n_train": None, "n_val": None, "split": facts.split, "split_seed": None,
                 "noise_std": 5000.0, "noise_min": 0.0, "flips": None}
     p = check(**defaults | dict(parameters or {}) | changes)
     own = facts.recipes.get(p["profile"], {})
@@ -114,8 +118,24 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
         recipe = replace(recipe, noise_min=p["noise_min"], noise_max=p["noise_std"])
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
+    if recipe.dims == 3 and (recipe.context or recipe.padding == "valid" or recipe.transforms or not recipe.crop):
+        raise ParameterError("dims is 3: a network of volumes is trained on cubes (crop above 0), with padding 'same', "
+                             "without transforms and with context 0; change these, or set dims to 2.")
     return Config(experiment, p["profile"], p["seed"], p["n_train"], p["n_val"], p["split"],
                   p["noise_std"] if facts.noisy else 0.0, recipe, p["split_seed"])
+
+
+def networks_of(profile: str) -> dict[str, dict[str, Any]]:
+    """The networks of notebook 9, by name: what each changes of the profile's recipe.
+
+    A kernel of 27 weights has three times those of 9, so that "3-D" has as many weights as "2-D" with fewer channels by
+    the square root of 3; "3-D wide" has as many channels. All train for about as long in the laptop profile: with AVX2
+    a step of 8 cubes takes 1.0 and 1.55 times that of "2-D". A cube's side is four px where the network is coarsest.
+    """
+    recipe = RECIPES[profile]
+    cubes = {"dims": 3, "crop": 4 * 2**recipe.depth, "batch": 8}
+    return {"2-D": {}, "2.5-D": {"context": 2}, "3-D": cubes | {"width": round(recipe.width / 3**0.5)},
+            "3-D wide": cubes | {"width": recipe.width, "steps": round(recipe.steps / 1.55) or None}}
 
 
 def of_equal_pixels(crop: int, profile: str) -> dict[str, int]:

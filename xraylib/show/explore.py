@@ -12,11 +12,26 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..augment import TRANSFORMS, example
+from ..material.depth import flips
 from ..predict.network import load_weights
 from ..runs.folder import Run, config_of, source_of
 from ..slices.labelled import PHASES, Slices
 from . import plots
-from .views import PICTURES, Guesser, curve_picture, dice_of, legend, numbers, picture, png, side_by_side, table
+from .views import (
+    PICTURES,
+    Guess,
+    Guesser,
+    curve_picture,
+    cuts,
+    dice_of,
+    legend,
+    numbers,
+    orthogonal,
+    picture,
+    png,
+    side_by_side,
+    table,
+)
 
 MAX_NOISE = 15_000     # grey levels
 SMALLEST = 400         # px on the screen that a picture takes at least
@@ -183,3 +198,34 @@ def compare(runs: Mapping[str, Run], slices: Slices | None = None, noise_std: fl
         return shown, table(rows, f"Dice of slice {slices.numbers[number - 1]}, left to right") + legend(palette)
 
     return panel(controls, draw, f"{len(runs) * (max(slices.shape[1], SMALLEST) + 8)}px")
+
+
+def explore_volume(slices: Slices, predicted: Mapping[str, np.ndarray]) -> Panel:
+    """Neighbouring slices and what networks make of them, cut through a voxel across z, x and y.
+
+    ``predicted``: class indices uint8 (Z, Y, X), by the names to show.
+    """
+    images, truth = np.stack(slices.images), np.stack(slices.labels)
+    controls = {axis: slider(axis, 1, n, (n + 1) // 2) for axis, n in zip("zyx", truth.shape, strict=True)}
+    controls |= {"network": choice("network", list(predicted), next(iter(predicted))),
+                 "kind": choice("picture", PICTURES[:-1], PICTURES[0]), "palette": palette_choice()}
+
+    @lru_cache(len(predicted))
+    def whole(network: str) -> str:
+        guess = predicted[network]
+        rows = [["wrong voxels", f"{100 * (guess != truth).mean():.2f} %", ""],
+                ["another label in the next voxel", "predicted", "true"]]
+        rows += [[f"along {axis}", f"{100 * share:.2f} %", f"{100 * true:.2f} %"]
+                 for (axis, share), true in zip(flips(guess).items(), flips(truth).values(), strict=True)]
+        return table(rows, f"The whole volume by {network}")
+
+    def draw(z: int, y: int, x: int, network: str, kind: str, palette: str) -> tuple[np.ndarray, str]:
+        at, guess = (z - 1, y - 1, x - 1), predicted[network]
+        planes = [cuts(volume, at) for volume in (images, truth, guess)]
+        shown = [picture(kind, image, true, Guess(labels, None), palette)
+                 for image, true, labels in zip(*planes, strict=True)]
+        wrong = [f"{(true != labels).sum():,}" for true, labels in zip(*planes[1:], strict=True)]
+        text = table([["across z", "across x", "across y"], wrong], "Wrong voxels in the three cuts")
+        return orthogonal(shown, at), text + whole(network) + legend(palette)
+
+    return panel(controls, draw, f"{max(truth.shape[2] + 8 + len(truth), SMALLEST)}px")

@@ -20,6 +20,7 @@ from ..unet import UNet
 from . import curves, plots
 
 PICTURES = ("misclassified", "image", "true mask", "prediction", "overlay", "confidence")
+CUT = (240, 228, 66)   # yellow: the lines along which a volume is cut
 KEPT = 64              # predictions in memory: 64 of 501 x 501 are 80 MB
 
 
@@ -86,6 +87,25 @@ def side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
         row[:len(shown), left:left + shown.shape[1]] = shown
         left += shown.shape[1] + 8
     return row
+
+
+def cuts(volume: np.ndarray, at: tuple[int, int, int]) -> list[np.ndarray]:
+    """A volume (Z, Y, X) cut through a voxel, across z, x and y: (Y, X), (Y, Z) and (Z, X)."""
+    z, y, x = at
+    return [volume[z], volume[:, :, x].T, volume[:, y]]
+
+
+def orthogonal(pictures: list[np.ndarray], at: tuple[int, int, int]) -> np.ndarray:
+    """Pictures of three `cuts`, RGB, so that their axes meet: across x on the right, across y below.
+
+    Yellow lines show where the other two cut; 8 white pixels lie between the pictures.
+    """
+    z, y, x = at
+    for shown, row, column in zip(pictures, (y, y, z), (x, z, x), strict=True):
+        shown[row], shown[:, column] = CUT, CUT
+    above, below = side_by_side(pictures[:2]), pictures[2]
+    below = np.pad(below, ((8, 0), (0, above.shape[1] - below.shape[1]), (0, 0)), constant_values=255)
+    return np.concatenate([above, below])
 
 
 def table(rows: list[list[str]], heading: str) -> str:

@@ -151,6 +151,14 @@ def distance_to(train: np.ndarray, val: np.ndarray) -> np.ndarray:
     return np.abs(val[:, None] - train[None]).min(1)
 
 
+def in_order(slices: Slices) -> None:
+    """Raises `DataError` unless these are neighbouring slices of one volume, each once and in order."""
+    if not (np.diff(slices.numbers) == 1).all():
+        raise DataError("a network that sees neighbouring slices (dims 3, or context above 0) cannot learn from these: "
+                        "they are not all the slices of a part of one volume, in order; set split to \"block\", in "
+                        "an experiment without copies beside originals (09_three_d).")
+
+
 def window(slices: Slices, share: float, seed: int) -> Slices:
     """The same window of every slice, this share of its area, placed by ``seed``; a smaller one lies in a larger."""
     rows, columns = (max(1, round(side * share**0.5)) for side in slices.shape)

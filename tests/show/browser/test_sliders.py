@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from xraylib.noise import add_noise
-from xraylib.predict.network import load_weights
+from xraylib.noise import add_noise, noisy_copies
+from xraylib.predict.network import load_weights, predict
 from xraylib.runs.folder import load, source_of
+from xraylib.runs.profiles import configure, networks_of
 from xraylib.show import explore, plots, views
 from xraylib.show.score_sheet import Given, read_scores
 
@@ -266,6 +267,44 @@ def test_noisy_validation(lab, browser, here):
     comparison(page, page.panel(0), found, source_of(found[0]).test)
     errors_panel(page, page.panel(1), found[0], slices)
     training_panel(page, page.panel(2), found[0], slices)
+    page.close()
+
+
+def volume_panel(page, panel, test, guesses):
+    """The sliders through x, y and z and the menu of networks, by keyboard and mouse."""
+    images, truth = np.stack(test.images), np.stack(test.labels)
+
+    def check(network):
+        at = tuple(value(panel, axis) - 1 for axis in "zyx")
+        planes = zip(*(views.cuts(volume, at) for volume in (images, truth, guesses[network])), strict=True)
+        settles(panel, views.orthogonal([views.picture("misclassified", image, true, views.Guess(labels, None))
+                                         for image, true, labels in planes], at))
+
+    first, *_, last = guesses
+    check(first)
+    for axis, length in zip("zyx", truth.shape, strict=True):
+        before = value(panel, axis)
+        handle(panel, axis).focus()
+        page.page.keyboard.press("ArrowRight")
+        assert value(panel, axis) == before + 1
+        check(first)
+        move_by_mouse(page.page, panel, axis, 0.99)
+        assert value(panel, axis) == length
+        check(first)
+        drag(page.page, panel, axis, np.linspace(1, 0.2, 25))
+        assert value(panel, axis) < length / 2
+        check(first)
+    panel.get_by_role("combobox").first.select_option(last)
+    check(last)
+
+
+def test_three_d(lab, browser, here):
+    page = Page(browser, lab, "outlook/09_three_d")
+    panel = page.panel(0)
+    found = {kind: the_run(here, "09_three_d", noise_std=5000, recipe=configure("09_three_d", {"profile": "tiny"} | how)
+                           .facts()["recipe"]) for kind, how in networks_of("tiny").items()}
+    test = noisy_copies(source_of(found["2-D"]).test, 5000, found["2-D"].config["seed"])
+    volume_panel(page, panel, test, {kind: predict(run.model(), test.images) for kind, run in found.items()})
     page.close()
 
 
