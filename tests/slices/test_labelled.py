@@ -44,10 +44,10 @@ def test_files_are_written_as_the_real_set_has_them(folder):
 
 
 def test_paired_by_number_whatever_the_names(tmp_path):
-    image = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    image = np.arange(16 * 17, dtype=np.uint16).reshape(16, 17)
     for number in (10, 9):
         for kind, name, array in (("data", f"SOCprist{number:04d}.tiff", image + number),
-                                  ("labels", f"slice__{number:03d}.tif", np.full((3, 4), 128, np.uint8))):
+                                  ("labels", f"slice__{number:03d}.tif", np.full((16, 17), 128, np.uint8))):
             (tmp_path / kind).mkdir(exist_ok=True)
             tifffile.imwrite(tmp_path / kind / name, array)
     slices = labelled.load(tmp_path)

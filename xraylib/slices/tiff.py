@@ -58,13 +58,20 @@ def cut_short(path: Path) -> DataError:
     return DataError(f"{path} is cut short (it ends before its pixels do); copy or export it again.")
 
 
-def read(path: Path, dtype: type) -> np.ndarray:
-    """One slice, (H, W), of exactly this dtype. Raises `DataError`, as `pages_of` does, and for other than one page."""
+def page_of(path: Path) -> "Page":
+    """The only slice of a TIFF file. Raises `DataError`, as `pages_of` does, and where there are several."""
     page, *others = pages_of(path)
     if others:
         raise DataError(f"{path} holds {1 + len(others)} images; save one grey slice a file.")
+    return page
+
+
+def read(path: Path, dtype: type) -> np.ndarray:
+    """One slice of a data set, (H, W), of exactly this dtype. Raises `DataError`, as `page_of` does."""
+    page = page_of(path)
     if page.dtype.name != np.dtype(dtype).name:
-        raise DataError(f"{path} holds {page.dtype.name}, not {np.dtype(dtype)}; convert it, keeping the grey levels.")
+        raise DataError(f"{path} holds {page.dtype.name}, not {np.dtype(dtype)}; make a copy of the set that fits: "
+                        f"python -m xraylib data convert {path.parent.parent} NEW_FOLDER.")
     return page.rows(0, page.shape[0]).astype(dtype, copy=False)
 
 
