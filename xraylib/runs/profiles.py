@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
-from ..slices.labelled import Slices
+from ..slices.labelled import PHASES, Slices
 from ..slices.sets import SIZES, fit_counts, split
 from ..train import Recipe
 from .parameters import at_least, check, one_of
@@ -22,6 +22,7 @@ _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1
 RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
 # What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
 OF_THE_RECIPE = ("width", "depth", "padding", "crop", "batch", "lr", "steps", "evaluations", "transforms")
+IDLE = ("data_dir", "n_seeds", "sizes", "crops", "voxel_nm", "reuse")   # what a single run has no use for
 A_STEP = 2**16               # px that a step sees in `of_equal_pixels`: one crop of 256
 
 
@@ -69,6 +70,10 @@ class Config:
             return train, val
 
         train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
+        lacking = [name for phase, name in enumerate(PHASES)
+                   if not any((label == phase).any() for label in train.labels)]
+        if lacking:
+            notes.append(f" No {' and no '.join(lacking)} is in the training set: what it lacks cannot be learned.")
         return Drawn(train, val, "".join(notes))
 
 
@@ -93,7 +98,7 @@ class Drawn(NamedTuple):
 def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, **changes: Any) -> Config:
     """The `Config` of one run, from a reader's parameters and changes to them.
 
-    What a run has no use for (data_dir, n_seeds, sizes, reuse) is left aside. Raises `ParameterError` for what is
+    What a run has no use for (`IDLE`) is left aside. Raises `ParameterError` for what is
     unknown, mistyped or out of range; `parameters.CHECKS` has the types and ranges.
     """
     one_of(*EXPERIMENTS)("experiment", experiment)
