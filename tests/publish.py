@@ -33,9 +33,9 @@ from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
 from xraylib.show.explore import snapshots
 from xraylib.show.insides import statistics_over_training
+from xraylib.slices.excerpt import spread_runs
 from xraylib.slices.labelled import Slices
 from xraylib.slices.sets import Source, built_in_second, open_source, outline
-from xraylib.slices.tiff import spread_runs
 
 SEEDS = range(3)
 PARTS = (0.0625, 0.25, 1, 2, 5, 15, 45, 105, 400)            # of notebook 4's second figure: slices, and steps

@@ -1,23 +1,26 @@
 """``python -m xraylib``: what the notebooks do not need to be open for."""
 
 import argparse
+import errno
+import os
 import sys
 from pathlib import Path
 
 from .experiments import EXPERIMENTS
-from .files import home, replace
+from .files import home, replace, said
 from .predict.network import WeightsError
 from .predict.volumes import predict_volume
 from .runs import folder, sweep, tables
 from .runs.folder import RunError
 from .runs.parameters import ParameterError, check
-from .slices import fetch, sets
+from .slices import convert, fetch, sets
 from .slices.tiff import DataError
 from .train import TrainingError
 from .workers import WorkersError
 
 ERRORS = (DataError, ParameterError, RunError, sweep.SweepError, TrainingError, WeightsError, WorkersError,
           fetch.FetchError)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def report(_: argparse.Namespace) -> None:
@@ -40,6 +43,11 @@ def fetch_data(arguments: argparse.Namespace) -> None:
     fetch.fetch(arguments.folder)
 
 
+def convert_data(arguments: argparse.Namespace) -> None:
+    """Copy a labelled data set of 8-bit or floating-point images, or of labels 0, 1, 2, into one that can be used."""
+    print(f"{convert.convert(arguments.source, arguments.target)} In {arguments.target}")
+
+
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Run a grid: every combination of the parameters' values, each in a folder of its own; complete runs are kept."""
     axes = {}
@@ -47,6 +55,8 @@ def run_sweep(arguments: argparse.Namespace) -> None:
         name, equals, text = item.partition("=")
         if not equals:
             raise ParameterError(f"-p {item} has no value; write -p NAME=VALUE, NAME=A,B,C or NAME=0:5.")
+        if name in axes:
+            raise ParameterError(f"-p {name} is given twice; list all its values in one: -p {name}=A,B,C.")
         axes[name] = text
     fixed = check(**{name: axes.pop(name, "") for name in ("profile", "data_dir")})
     configs = sweep.grid(arguments.experiment, {name: sweep.values(text) for name, text in axes.items()}, **fixed)
@@ -57,11 +67,8 @@ def run_sweep(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Segment a volume of any size, a folder of TIFFs or one TIFF of many pages, into a folder of uint8 TIFFs."""
     weights = folder.load(arguments.run).weights if arguments.run.is_dir() else arguments.run
-    try:
-        paths = predict_volume(weights, arguments.source, arguments.target, arguments.preview, arguments.tile,
-                               arguments.workers, arguments.scheduler)
-    except KeyboardInterrupt:
-        raise WorkersError("stopped; the same command goes on: the slices that are written are kept.") from None
+    paths = predict_volume(weights, arguments.source, arguments.target, arguments.preview, arguments.tile,
+                           arguments.workers, arguments.scheduler)
     print(f"{len(paths)} slices, 0 = pore, 128 = YSZ, 255 = nickel, in {arguments.target}")
 
 
@@ -101,16 +108,45 @@ def parser() -> argparse.ArgumentParser:
     command = data.add_parser("fetch", help=fetch_data.__doc__)
     command.add_argument("folder", nargs="?", default=home() / "data" / "real")
     command.set_defaults(call=fetch_data)
+    command = data.add_parser("convert", help=convert_data.__doc__, description=convert_data.__doc__)
+    command.add_argument("source", type=Path, metavar="IN", help="a folder that holds data/ and labels/")
+    command.add_argument("target", type=Path, metavar="OUT", help="a new folder for the converted copy")
+    command.set_defaults(call=convert_data)
     return main
 
 
+def of_the_disk(error: OSError) -> str:
+    """What the system refused, where, and what to do, in one sentence."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in FULL:
+        todo = "make room, and give the same command again: what is whole is kept"
+    elif isinstance(error, FileNotFoundError):
+        todo = "check the path"
+    else:
+        todo = "take another folder, or mend this one; XRAYLIB_HOME says where data/ and runs/ are " \
+               f"({home().absolute()})"
+    return f"{where}{error.strerror or said(error)}; {todo}."
+
+
 def main() -> None:
-    """Run the command; what is wrong with the input is one sentence."""
-    arguments = parser().parse_args()
+    """Run the command; what is wrong with the input, what the system refuses, and Ctrl-C are one sentence."""
     try:
+        arguments = parser().parse_args()
         arguments.call(arguments)
+        sys.stdout.flush()
+        return
     except ERRORS as error:
-        sys.exit(f"error: {error}")
+        sentence = str(error)
+    except BrokenPipeError:                                  # as of `... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        sentence = of_the_disk(error)
+    except MemoryError:
+        sentence = "there is not enough memory; give the same command with fewer workers or smaller tiles or crops."
+    except KeyboardInterrupt:
+        sentence = "stopped; give the same command again, and it goes on: what is complete is kept."
+    sys.exit(f"error: {sentence}".replace("\n", "\\n"))     # a path may hold a line's end
 
 
 if __name__ == "__main__":

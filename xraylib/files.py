@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 
 def home() -> Path:
     """The folder that holds data/ and runs/: $XRAYLIB_HOME, else the repository, else the current folder."""
-    if "XRAYLIB_HOME" in os.environ:
-        return Path(os.environ["XRAYLIB_HOME"])
+    if os.environ.get("XRAYLIB_HOME"):
+        return Path(os.environ["XRAYLIB_HOME"]).expanduser()
     repository = Path(__file__).resolve().parents[1]
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
@@ -24,14 +25,43 @@ def shipped() -> Path:
 
 def part_of(path: Path) -> Path:
     """The temporary name, beside it, of what is being written; another process writes to another one."""
-    return path.with_name(f"{path.name}.part{os.getpid()}")
+    return path.with_name(f"{path.name}.part{os.getpid()}@{socket.gethostname()}")
+
+
+def clean(folder: Path) -> None:
+    """Remove from this folder what processes of this machine were writing (`part_of`) when they were killed."""
+    for part in folder.glob("*.part*@*"):
+        number, _, machine = part.name.rpartition(".part")[2].partition("@")
+        if machine == socket.gethostname() and number.isdecimal() and not _lives(int(number)):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":              # elsewhere a signal of 0 is one that ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:                     # it is somebody else's
+        return True
+    return True
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write(temporary path)`` write a file, then put it in place at once: whole or not at all."""
+    """Let ``write(temporary path)`` write a file, then put it in place at once: whole or not at all.
+
+    Whoever wrote it, it can be read by whom the umask says.
+    """
     part = part_of(path)
     try:
+        part.touch()
+        mode = part.stat().st_mode
         write(part)
+        part.chmod(mode)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -46,11 +76,21 @@ def write_json(path: Path, content: dict) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``folder`` when the block ends well, and is removed when it does not."""
     part = part_of(folder)
+    clean(folder.parent)
     shutil.rmtree(part, ignore_errors=True)             # of a killed process that had this one's number
     part.mkdir(parents=True)
     try:
         yield part
-        if not folder.exists():                         # else another process was faster
+        try:
             part.rename(folder)
+        except OSError:
+            if not folder.is_dir():                     # else another process was faster
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def said(error: BaseException) -> str:
+    """What an exception says, for a place within a sentence: its first line, and not all of a long one."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first if len(first) <= 200 else f"{first[:200]} ..."

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .files import home
+from .files import home, said
 
 ANSWER_WITHIN = 10  # seconds for a scheduler to answer
 
@@ -70,11 +71,14 @@ def _client(workers: int, scheduler: str) -> Iterator:
     except ImportError as error:
         raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"') from error
     if scheduler:
+        if not re.fullmatch(r"((tcp|tls|wss?)://)?[^\s/]+:\d{1,5}", scheduler):
+            raise WorkersError(f"{scheduler!r} is no address of a Dask scheduler; give the one that it printed, as "
+                               "tcp://10.0.0.1:8786.")
         try:
             client = Client(scheduler, timeout=ANSWER_WITHIN)
-        except (OSError, ValueError) as error:
-            raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s; start one, or give "
-                               "the address that it printed (tcp://...).") from error
+        except Exception as error:  # whatever stands there may answer anything
+            raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s ({said(error)}); "
+                               "start one, or give the address that it printed (tcp://...).") from error
         with client:
             yield client
         return

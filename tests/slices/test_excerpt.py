@@ -5,7 +5,8 @@ import pytest
 import tifffile
 
 from xraylib.slices import labelled, sets
-from xraylib.slices.tiff import DataError, excerpt, spread_runs
+from xraylib.slices.excerpt import excerpt, spread_runs
+from xraylib.slices.tiff import DataError
 
 
 def save(folder, arrays):

@@ -42,7 +42,7 @@ def _real(low: float, high: float, none: bool = False):
 def _number(name: str, value: Any) -> float:
     """A number, also if YAML made a string of it (papermill reads 1e-3 as one)."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or "_" in str(value):    # Python reads 1_0 as 10
             raise ValueError
         number = float(value)
     except (TypeError, ValueError):

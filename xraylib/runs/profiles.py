@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from ..experiments import EXPERIMENTS, Sets
-from ..slices.labelled import Slices
+from ..slices.labelled import PHASES, Slices
 from ..slices.sets import SIZES, fit_counts, in_order, split
 from ..train import Recipe
 from .parameters import ParameterError, at_least, check, one_of
@@ -23,6 +23,7 @@ RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
 # What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
 OF_THE_RECIPE = ("width", "depth", "padding", "dims", "context", "crop", "batch", "lr", "steps", "evaluations",
                  "transforms")
+IDLE = ("data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", "reuse")   # what a single run has no use for
 A_STEP = 2**16               # px that a step sees in `of_equal_pixels`: one crop of 256
 
 
@@ -73,6 +74,10 @@ class Config:
         train, val = experiment.sets(slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
         if self.recipe.dims == 3 or self.recipe.context:
             in_order(train), in_order(val)
+        lacking = [name for phase, name in enumerate(PHASES)
+                   if not any((label == phase).any() for label in train.labels)]
+        if lacking:
+            notes.append(f" No {' and no '.join(lacking)} is in the training set: what it lacks cannot be learned.")
         return Drawn(train, val, "".join(notes))
 
 
@@ -97,7 +102,7 @@ class Drawn(NamedTuple):
 def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, **changes: Any) -> Config:
     """The `Config` of one run, from a reader's parameters and changes to them.
 
-    What a run has no use for (data_dir, n_seeds, sizes, reuse) is left aside. Raises `ParameterError` for what is
+    What a run has no use for (`IDLE`) is left aside. Raises `ParameterError` for what is
     unknown, mistyped or out of range; `parameters.CHECKS` has the types and ranges.
     """
     one_of(*EXPERIMENTS)("experiment", experiment)

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import product
+from math import prod
 from typing import Any
 
 from tqdm import tqdm
@@ -13,29 +14,47 @@ from ..slices.sets import Source, open_source, outline
 from ..workers import spread
 from .folder import Run, execute, folder_of, load
 from .parameters import ParameterError
-from .profiles import Config, configure
+from .profiles import IDLE, Config, configure
 
 ERROR = "error.txt"  # in the folder of a run that failed: its traceback
+MOST_RUNS = 100_000
+WORDS = {"True": True, "False": False, "None": None}
 
 
 class SweepError(RuntimeError):
     """Some runs of a sweep failed; the message names them and says where their tracebacks are."""
 
 
-def values(text: str) -> list[str | int]:
+def values(text: str) -> list[str | int | bool | None]:
     """The values of one axis of a grid: "5,10,15" or, whole numbers from 0 up to 4, "0:5"."""
     start, colon, stop = text.partition(":")
     if not colon:
-        return text.split(",")
-    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
-        raise ParameterError(f"{text!r} is no range of values; write 0:5 for 0, 1, 2, 3, 4, or list them: 0,3,7.")
+        return [WORDS.get(value, value) for value in text.split(",")]
+    if not (start.isdecimal() and stop.isdecimal() and 0 < int(stop) - int(start) <= MOST_RUNS):
+        raise ParameterError(f"{text!r} is no range of values, or one of more than {MOST_RUNS:,}; write 0:5 for 0, 1, "
+                             "2, 3, 4, or list them: 0,3,7.")
     return list(range(int(start), int(stop)))
 
 
 def grid(experiment: str, axes: Mapping[str, Sequence], /, **fixed: Any) -> list[Config]:
-    """Every combination of the axes' values (parameter name -> values), the last axis fastest; equal runs once."""
-    return list(dict.fromkeys(configure(experiment, fixed, **dict(zip(axes, point, strict=True)))
-                              for point in product(*axes.values())))
+    """Every combination of the axes' values (parameter name -> values), the last axis fastest.
+
+    Raises `ParameterError` for an axis that a run has no use for, two points that are the same run, and too many.
+    """
+    idle = [name for name in axes if name in IDLE]
+    if idle:
+        raise ParameterError(f"a sweep has no use for {idle[0]}; vary what a run depends on, as -p seed=0:3.")
+    size = prod(len(values) for values in axes.values())
+    if size > MOST_RUNS:
+        raise ParameterError(f"these parameters make {size:,} runs; a sweep has {MOST_RUNS:,} at most.")
+    found: dict[Config, dict] = {}
+    for point in (dict(zip(axes, values, strict=True)) for values in product(*axes.values())):
+        same = found.setdefault(configure(experiment, fixed, **point), point)
+        if same is not point:
+            one, other = (", ".join(f"{name}={value}" for name, value in each.items()) for each in (same, point))
+            raise ParameterError(f"{one} and {other} are the same run of {experiment}; give each value once, and vary "
+                                 "only what it depends on.")
+    return list(found)
 
 
 def attempt(config: Config, source: Source, reuse: bool) -> tuple[str, str]:

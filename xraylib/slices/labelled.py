@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tiff import DataError, find, read, write
+from .tiff import SMALLEST, DataError, find, read, write
 
 PHASES = ("pore", "YSZ", "nickel")
 LABEL_VALUES = (0, 128, 255)  # how a label file writes the class indices 0, 1, 2: the one place that says so
@@ -118,7 +118,8 @@ def to_classes(mask: np.ndarray, path: Path) -> np.ndarray:
         wrong = ", ".join(f"{value} ({count} px)" for value, count in zip(values[:8], counts[:8], strict=True))
         raise DataError(
             f"{path} has label values other than {LABEL_VALUES}: {wrong}{' ...' if len(values) > 8 else ''}; "
-            f"write {', '.join(f'{v} for {p}' for v, p in zip(LABEL_VALUES, PHASES, strict=True))}."
+            f"write {', '.join(f'{v} for {p}' for v, p in zip(LABEL_VALUES, PHASES, strict=True))} (python -m xraylib "
+            "data convert does so with 0, 1, 2)."
         )
     return classes
 
@@ -131,9 +132,28 @@ def as_values(labels: np.ndarray) -> np.ndarray:
 def load(folder: str | Path) -> Slices:
     """Read, pair and check a labelled data set (layout: see the top of this file).
 
-    Raises `DataError` for a wrong folder, unpaired files, a damaged TIFF, a wrong dtype, shape or label value.
+    Raises `DataError` for a wrong folder, unpaired files, a damaged TIFF, a wrong dtype, shape or label value, and an
+    image of one grey level.
     """
     folder = Path(folder).expanduser()
+    images, masks = paired(folder)
+    slices = Slices([], [], np.array(list(images)), np.zeros(len(images)))
+    for number in images:
+        image, mask = read(images[number], np.uint16), read(masks[number], np.uint8)
+        slices.images.append(image)
+        for path, array in ((images[number], image), (masks[number], mask)):
+            if array.shape != slices.shape or min(array.shape) < SMALLEST:
+                raise DataError(f"{path} is {array.shape} px, the first slice {slices.shape}; all must have the same "
+                                f"size, {SMALLEST} px a side or more.")
+        if image.min() == image.max():
+            raise DataError(f"{images[number]} holds one grey level only, {image.min()}; export it again, or take it "
+                            "and its label away.")
+        slices.labels.append(to_classes(mask, masks[number]))
+    return slices
+
+
+def paired(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """The images and the labels of a data set by slice number. Raises `DataError` where one has no partner."""
     images, masks = find(folder / "data"), find(folder / "labels")
     for here, there, kind in ((images, masks, "label"), (masks, images, "image")):
         alone = [here[number].name for number in here if number not in there]
@@ -142,16 +162,7 @@ def load(folder: str | Path) -> Slices:
                 f"{folder}: {len(alone)} files have no {kind} of the same number: {', '.join(alone[:5])}"
                 f"{' ...' if len(alone) > 5 else ''}; add the missing files or take these away."
             )
-    slices = Slices([], [], np.array(list(images)), np.zeros(len(images)))
-    for number in images:
-        image, mask = read(images[number], np.uint16), read(masks[number], np.uint8)
-        slices.images.append(image)
-        for path, array in ((images[number], image), (masks[number], mask)):
-            if array.shape != slices.shape:
-                raise DataError(f"{path} is {array.shape} px, the first slice {slices.shape}; all must have the same "
-                                "size.")
-        slices.labels.append(to_classes(mask, masks[number]))
-    return slices
+    return images, masks
 
 
 def save(slices: Slices, folder: str | Path) -> None:

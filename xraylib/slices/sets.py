@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import home, whole_folder
-from . import labelled, second, synthetic, tiff
+from . import excerpt, labelled, second, synthetic, tiff
 from .labelled import Slices
 from .tiff import DataError
 
@@ -71,23 +71,23 @@ def perfected(test: Slices, profile: str) -> Slices:
     return Slices(test.images, labels, test.numbers, test.noise_std)
 
 
-def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> tuple[tiff.Excerpt, Slices | None]:
+def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> tuple[excerpt.Excerpt, Slices | None]:
     """A volume without labels, and its labels for the end, where there are any: the same slices, or None.
 
     "" is the second built-in sample, whose labels are known; a folder in the layout of `labelled.load` has labels, too;
-    any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `tiff.excerpt`.
+    any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `excerpt.excerpt`.
     """
     folder = Path(volume).expanduser()
     if volume and not (folder / "labels").is_dir():
-        return tiff.excerpt(volume, most, side), None
+        return excerpt.excerpt(volume, most, side), None
     whole = labelled.load(folder) if volume else built_in_second(profile)
-    chosen, (rows, columns) = tiff.spread_runs(len(whole), most), tiff.middle(whole.shape, side)
+    chosen, (rows, columns) = excerpt.spread_runs(len(whole), most), excerpt.middle(whole.shape, side)
     part = whole[chosen]
     part = Slices([image[rows, columns] for image in part.images], [label[rows, columns] for label in part.labels],
                   chosen + 1)
     height, width = part.shape
     note = f"{len(part)} of {len(whole)} slices, {height} x {width} of {whole.shape[0]} x {whole.shape[1]} px, uint16."
-    return tiff.Excerpt(part.images, part.numbers, note), part
+    return excerpt.Excerpt(part.images, part.numbers, note), part
 
 
 def built_in_fingerprint(profile: str) -> str:

@@ -1,14 +1,21 @@
 """TIFF files: a slice a file, or the pages of a volume read by rows; what is wrong with one is one sentence."""
 
+import logging
 import re
+import struct
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
+from ..files import said
+
 SMALLEST = 16       # px a side of a slice that is worth a look
 MOST_PACKED = 2000  # a compressed page of more bytes than this times its file's is no image: zlib reaches 1030
+TYPES = ("uint8", "uint16", "float32")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it would say of a damaged file is in the one sentence
 
 
 class DataError(ValueError):
@@ -18,8 +25,9 @@ class DataError(ValueError):
 def number_of(path: Path) -> int:
     """The number that ends a file's name: 17 for ``slice__017.tif``."""
     match = re.search(r"(\d+)$", path.stem)
-    if not match:
-        raise DataError(f"{path}: the name must end in the slice's number, as in slice_017.tif; rename the file.")
+    if not match or int(match[1]) >= 2**63:
+        raise DataError(f"{path}: the name must end in the slice's number, as in slice_017.tif (below 2^63); rename "
+                        "the file.")
     return int(match[1])
 
 
@@ -43,7 +51,7 @@ def find(folder: Path) -> dict[int, Path]:
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """A damaged TIFF can fail anywhere inside the reader, with any exception."""
-    return DataError(f"{path} cannot be read as a TIFF ({error}); copy or export it again.")
+    return DataError(f"{path} cannot be read as a TIFF ({said(error)}); copy or export it again.")
 
 
 def cut_short(path: Path) -> DataError:
@@ -51,35 +59,21 @@ def cut_short(path: Path) -> DataError:
     return DataError(f"{path} is cut short (it ends before its pixels do); copy or export it again.")
 
 
+def page_of(path: Path) -> "Page":
+    """The only slice of a TIFF file. Raises `DataError`, as `pages_of` does, and where there are several."""
+    page, *others = pages_of(path)
+    if others:
+        raise DataError(f"{path} holds {1 + len(others)} images; save one grey slice a file.")
+    return page
+
+
 def read(path: Path, dtype: type) -> np.ndarray:
-    """One slice, (H, W), of exactly this dtype."""
-    try:
-        with tifffile.TiffFile(path) as tif:
-            page = tif.pages[0]
-            check_size(path, page.nbytes)
-            if len(tif.series) > 1:
-                raise DataError(f"{path} holds {len(tif.series)} images; save one grey slice a file.")
-            whole = all(start + count <= tif.filehandle.size
-                        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-            if not whole:
-                raise cut_short(path)
-            array = tif.asarray()
-    except DataError:
-        raise
-    except Exception as error:
-        raise unreadable(path, error) from error
-    if array.ndim != 2:
-        raise DataError(f"{path} has shape {array.shape}, not (height, width); save one grey slice a file.")
-    if array.dtype != dtype:
-        raise DataError(f"{path} holds {array.dtype}, not {np.dtype(dtype)}; convert it, keeping the grey levels.")
-    return array
-
-
-def check_size(path: Path, promised: int) -> None:
-    """Raise `DataError` where a header promises more bytes of pixels than its file can hold, packed or not."""
-    held = path.stat().st_size
-    if promised > MOST_PACKED * held:
-        raise DataError(f"{path} promises {promised:,} bytes of pixels and holds {held:,}; copy or export it again.")
+    """One slice of a data set, (H, W), of exactly this dtype. Raises `DataError`, as `page_of` does."""
+    page = page_of(path)
+    if page.dtype.name != np.dtype(dtype).name:
+        raise DataError(f"{path} holds {page.dtype.name}, not {np.dtype(dtype)}; make a copy of the set that fits: "
+                        f"python -m xraylib data convert {path.parent.parent} NEW_FOLDER.")
+    return page.rows(0, page.shape[0]).astype(dtype, copy=False)
 
 
 def write(arrays: list[np.ndarray], numbers: np.ndarray, folder: Path, compression: str | None = None) -> None:
@@ -109,7 +103,7 @@ class Page:
             try:
                 return tifffile.imread(self.file, key=self.index)[start:stop]
             except Exception as error:
-                raise DataError(f"{self.file}, page {self.index + 1} cannot be read ({error}); copy or export it "
+                raise DataError(f"{self.file}, page {self.index + 1} cannot be read ({said(error)}); copy or export it "
                                 "again.") from error
         width = self.shape[1]
         found = np.fromfile(self.file, self.dtype, (stop - start) * width,
@@ -120,30 +114,71 @@ class Page:
 
 
 def pages_of(path: Path) -> list[Page]:
-    """The slices of a TIFF file, one or many pages (BigTIFF and ImageJ stacks too)."""
+    """The slices of a TIFF file, one or many pages (BigTIFF and ImageJ stacks too).
+
+    Every page is looked at before one is read: raises `DataError` where one is no grey slice, unlike the first, or not
+    all there.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is no file (but a folder, a pipe or a broken link); take it away.")
     try:
         with tifffile.TiffFile(path) as tif:
-            series = tif.series[0]
-            if len(tif.series) > 1:
-                raise DataError(f"{path} holds {len(tif.series)} separate images, not one stack; save them as one "
-                                "stack, or one file a slice.")
-            shape, dtype = series.shape, series.dtype.newbyteorder(tif.byteorder)
-            start, many, samples = series.dataoffset, len(tif.pages), tif.pages[0].samplesperpixel
+            pages = list(tif.pages)
+            for number, page in enumerate(pages, 1):
+                check(page, pages[0], path, number)
+            if _next(tif, pages[-1]):
+                raise DataError(f"{path} is damaged after its page {len(pages)}; copy or export it again.")
+            series, shape = tif.series[0], tif.series[0].shape
+            if len(tif.series) > 1 or len(shape) > 3:
+                raise DataError(f"{path} holds {len(tif.series)} separate images, not one stack, the first of shape "
+                                f"{shape}; save one stack (slices, height, width), or one file a slice.")
+            count = 1 if len(shape) < 3 else shape[0]
+            if count == len(pages):
+                offsets = [page.dataoffsets[0] if page.is_final else None for page in pages]
+            elif len(pages) == 1 and series.dataoffset is not None:      # as ImageJ has it, beyond 4 GB
+                offsets = [series.dataoffset + index * pages[0].nbytes for index in range(count)]
+            else:
+                raise DataError(f"{path} packs {count} slices into {len(pages)} pages; save one slice a page.")
+            dtype, size = pages[0].dtype.newbyteorder(tif.byteorder), tif.filehandle.size
+            if any(offset is not None and offset + pages[0].nbytes > size for offset in offsets):
+                raise cut_short(path)
+            shape = pages[0].shape
     except DataError:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
-    if len(shape) not in (2, 3) or samples != 1 or dtype.kind + str(dtype.itemsize) not in ("u1", "u2", "f4"):
-        raise DataError(f"{path} holds {dtype.name} of shape {shape}; slices must be grey, (height, width) or (slices, "
-                        "height, width), and uint8, uint16 or float32.")
-    count, size = (1 if len(shape) == 2 else shape[0]), shape[-2] * shape[-1] * dtype.itemsize
-    check_size(path, size)
-    if start is None and many < count:
-        raise DataError(f"{path} packs {count} slices into {many} pages; save one slice a page.")
-    if start is not None and start + count * size > path.stat().st_size:
+    return [Page(path.stem if count == 1 else f"{path.stem}_{index + 1:05d}", path, index, shape, dtype, offset)
+            for index, offset in enumerate(offsets)]
+
+
+def check(page: tifffile.TiffPage, first: tifffile.TiffPage, path: Path, number: int) -> None:
+    """Raise `DataError` where a page is no grey slice, unlike the first, or where not all of its pixels are there."""
+    kind = "none" if page.dtype is None else page.dtype.name
+    grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and len(page.shape) == 2 and page.samplesperpixel == 1
+    if not grey or kind not in TYPES:
+        colours = tifffile.PHOTOMETRIC(page.photometric).name
+        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, {colours}; slices must be grey "
+                        f"(MINISBLACK), (height, width), and {', '.join(TYPES[:-1])} or {TYPES[-1]}: save it so.")
+    if (page.shape, page.dtype) != (first.shape, first.dtype):
+        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, page 1 {first.dtype.name} of "
+                        f"{first.shape}; all must be alike: save one file a slice.")
+    held = path.stat().st_size
+    if page.nbytes > MOST_PACKED * held:
+        raise DataError(f"{path} promises {page.nbytes:,} bytes of pixels and holds {held:,}; copy or export it again.")
+    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if len(pieces) != prod(page.chunked) or not all(start > 0 and count > 0 for start, count in pieces):
+        raise DataError(f"{path}, page {number} lacks a part of its pixels; copy or export it again.")
+    if any(start + count > held for start, count in pieces):
         raise cut_short(path)
-    return [Page(path.stem if count == 1 else f"{path.stem}_{index + 1:05d}", path, index, shape[-2:], dtype,
-                 None if start is None else start + index * size) for index in range(count)]
+
+
+def _next(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
+    """Where in the file the page after this one is said to stand; 0: nowhere, it is the last."""
+    form, file = tif.tiff, tif.filehandle
+    file.seek(page.offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(page.offset + form.tagnosize + tags * form.tagsize)
+    return struct.unpack(form.offsetformat, file.read(form.offsetsize))[0]
 
 
 def open_volume(path: str | Path) -> list[Page]:
@@ -158,66 +193,12 @@ def open_volume(path: str | Path) -> list[Page]:
         if page.dtype.name != pages[0].dtype.name:
             raise DataError(f"{page.file} holds {page.dtype.name}, the first file {pages[0].dtype.name}; all must have "
                             "the same dtype.")
-    return pages
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """What is looked at of a volume: images uint16 (H, W), the place of each in the volume (1..N), and how it was
-    cut."""
-
-    images: list[np.ndarray]
-    numbers: np.ndarray
-    note: str
-
-
-def excerpt(path: str | Path, most: int = 48, side: int = 501, run: int = 3) -> Excerpt:
-    """At most ``most`` slices of a volume, in runs of ``run`` neighbours spread evenly, of each a window in the middle.
-
-    Memory holds that much and no more, however large the volume is. uint16 stay as they are, uint8 are multiplied by
-    257; of float32 the middle 99.8 % of all grey levels is stretched over 0..65535, and what is not a number becomes
-    its slice's mean. Raises `DataError` for what cannot be read, for slices of different or too small sizes, and where
-    all pixels are alike.
-    """
-    pages = open_volume(path)
+    named: dict[str, Page] = {}
     for page in pages:
-        if page.shape != pages[0].shape or min(page.shape) < SMALLEST:
-            raise DataError(f"{page.file} holds a slice of {page.shape} px, the first one {pages[0].shape}; all must "
-                            f"have the same size, and at least {SMALLEST} px a side.")
-    chosen = spread_runs(len(pages), most, run)
-    rows, columns = middle(pages[0].shape, side)
-    found = [pages[index].rows(rows.start, rows.stop)[:, columns] for index in chosen]
-    note = (f"{len(chosen)} of {len(pages)} slices, {rows.stop - rows.start} x {columns.stop - columns.start} of "
-            f"{pages[0].shape[0]} x {pages[0].shape[1]} px, {pages[0].dtype.name}.")
-    return Excerpt(as_uint16(found, Path(path)), chosen + 1, note)
-
-
-def spread_runs(n: int, most: int, run: int = 3) -> np.ndarray:
-    """At most ``most`` of n slices, in runs of ``run`` neighbours spread evenly: their indices; all, if it can be."""
-    if n <= most:
-        return np.arange(n)
-    parts = np.array_split(np.arange(n), max(1, most // run))
-    return np.concatenate([part[max(0, len(part) - run) // 2:][:run] for part in parts])
-
-
-def middle(shape: tuple[int, int], side: int) -> tuple[slice, slice]:
-    """Rows and columns of the window of at most ``side`` px a side in the middle of a slice."""
-    rows, columns = (slice((length - min(length, side)) // 2, (length + min(length, side)) // 2) for length in shape)
-    return rows, columns
-
-
-def as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
-    """Slices of uint8, uint16 or float32 as uint16 of the same sizes; see `excerpt`."""
-    finite = [image[np.isfinite(image)] for image in images]
-    every = np.concatenate([few[::7] for few in finite])
-    low, high = np.percentile(every, [0.1, 99.9]) if every.size else (0, 0)
-    if low == high:
-        raise DataError(f"{path} holds one grey level only; there is nothing to segment.")
-    if images[0].dtype.kind == "u":
-        return [image.astype(np.uint16) * np.uint16(257 if image.dtype.itemsize == 1 else 1) for image in images]
-    filled = [np.where(np.isfinite(image), image, few.mean() if few.size else low)
-              for image, few in zip(images, finite, strict=True)]
-    return [np.rint(((image - low) / (high - low)).clip(0, 1) * 65535).astype(np.uint16) for image in filled]
+        other = named.setdefault(page.name, page)
+        if other is not page:
+            raise DataError(f"{other.file} and {page.file} would both be written as {page.name}.tif; rename one.")
+    return pages
 
 
 def resolution(page: Page) -> dict:
