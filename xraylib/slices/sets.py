@@ -1,7 +1,8 @@
 """Data sets, and the drawing of training and validation sets from them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -33,23 +34,23 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     They lie in ``home()/data/built-in/`` in the layout of `labelled.load`; ``truth/`` beside them holds the perfect
     labels.
     """
-    return made(built_in_folder(n, size, seed), synthetic.chunks(n, size, seed), n, seed)
+    return made(built_in_folder(n, size, seed), partial(synthetic.chunks, n, size, seed), n, seed)
 
 
 def built_in_second(profile: str) -> Slices:
     """The second built-in sample, of another material (`second.MATERIAL`); made once, in the layout of `built_in`."""
     n, size = second.SIZES[profile]
     folder = home() / "data" / "built-in" / f"second-v{second.VERSION}-{n}x{size}"
-    return made(folder, second.chunks(n, size), n, second.SEED)
+    return made(folder, partial(second.chunks, n, size), n, second.SEED)
 
 
-def made(folder: Path, samples: Iterable[synthetic.Sample], n: int, seed: int) -> Slices:
+def made(folder: Path, samples: Callable[[], Iterable[synthetic.Sample]], n: int, seed: int) -> Slices:
     """The n built-in slices of a folder; where it is not there, it is made of these samples, whole or not at all."""
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
             numbers = np.arange(1, n + 1) + 1000 * seed          # no two slices of a data set have the same number
-            for sample in samples:
+            for sample in samples():
                 here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
                 labelled.save(Slices(sample.images, sample.labels, here), part)
                 tiff.write(labelled.as_values(sample.truth), here, part / "truth", compression="zlib")
