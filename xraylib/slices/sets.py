@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -34,14 +33,14 @@ def built_in(n: int, size: int, seed: int) -> Slices:
     They lie in ``home()/data/built-in/`` in the layout of `labelled.load`; ``truth/`` beside them holds the perfect
     labels.
     """
-    return made(built_in_folder(n, size, seed), partial(synthetic.chunks, n, size, seed), n, seed)
+    return made(built_in_folder(n, size, seed), lambda: synthetic.chunks(n, size, seed), n, seed)
 
 
 def built_in_second(profile: str) -> Slices:
     """The second built-in sample, of another material (`second.MATERIAL`); made once, in the layout of `built_in`."""
     n, size = second.SIZES[profile]
     folder = home() / "data" / "built-in" / f"second-v{second.VERSION}-{n}x{size}"
-    return made(folder, partial(second.chunks, n, size), n, second.SEED)
+    return made(folder, lambda: second.chunks(n, size), n, second.SEED)
 
 
 def made(folder: Path, samples: Callable[[], Iterable[synthetic.Sample]], n: int, seed: int) -> Slices:
