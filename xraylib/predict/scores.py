@@ -91,10 +91,14 @@ def in_pieces(model: UNet, images: Sequence[np.ndarray], side: int) -> np.ndarra
 
     No piece sees what is around it: what a segmentation loses that way (`network.tiled_logits` does it without loss).
     """
-    guess = np.empty((len(images), *images[0].shape), np.uint8)
+    guess, alike = np.empty((len(images), *images[0].shape), np.uint8), {}
     for (top, left), _ in np.ndenumerate(images[0][::side, ::side]):
         piece = slice(top * side, top * side + side), slice(left * side, left * side + side)
-        guess[:, *piece] = predict(model, [image[piece] for image in images])
+        alike.setdefault(images[0][piece].shape, []).append(piece)      # those of one size are predicted together
+    for pieces in alike.values():
+        found = predict(model, [image[piece] for piece in pieces for image in images])
+        for piece, labels in zip(pieces, np.split(found, len(pieces)), strict=True):
+            guess[:, *piece] = labels
     return guess
 
 
