@@ -1,10 +1,12 @@
 """Independent pieces of work: in this process, on local worker processes, or on a Dask cluster."""
 
+import asyncio
 import logging
 import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -58,6 +60,24 @@ def _leave_interrupts_alone() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches a terminal's every process: the caller's is to act
 
 
+def _must_answer(scheduler: str) -> None:
+    """Raise `WorkersError` where no Dask scheduler is: a client would wait for ever for what only listens."""
+    async def ask() -> None:
+        from distributed import rpc
+        async with rpc(scheduler) as there:
+            await asyncio.wait_for(there.identity(), ANSWER_WITHIN)
+
+    if not re.fullmatch(r"((tcp|tls|wss?)://)?[^\s/]+:\d{1,5}", scheduler):
+        raise WorkersError(f"{scheduler!r} is no address of a Dask scheduler; give what it printed as it began, as "
+                           "tcp://10.0.0.1:8786.")
+    try:
+        with ThreadPoolExecutor(1) as pool:     # a notebook's own thread has an event loop already
+            pool.submit(lambda: asyncio.run(ask())).result()
+    except Exception as error:                  # whatever stands there may answer anything
+        raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s ({said(error)}); start "
+                           "one, or give the address that it printed (tcp://...).") from error
+
+
 @contextmanager
 def _client(workers: int, scheduler: str) -> Iterator:
     """A Dask client: of the cluster at this address, or of local worker processes that share the cores out.
@@ -71,15 +91,8 @@ def _client(workers: int, scheduler: str) -> Iterator:
     except ImportError as error:
         raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"') from error
     if scheduler:
-        if not re.fullmatch(r"((tcp|tls|wss?)://)?[^\s/]+:\d{1,5}", scheduler):
-            raise WorkersError(f"{scheduler!r} is no address of a Dask scheduler; give the one that it printed, as "
-                               "tcp://10.0.0.1:8786.")
-        try:
-            client = Client(scheduler, timeout=ANSWER_WITHIN)
-        except Exception as error:  # whatever stands there may answer anything
-            raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s ({said(error)}); "
-                               "start one, or give the address that it printed (tcp://...).") from error
-        with client:
+        _must_answer(scheduler)
+        with Client(scheduler, timeout=ANSWER_WITHIN) as client:
             yield client
         return
     with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),

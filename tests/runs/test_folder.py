@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -128,7 +129,8 @@ def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home
     process.kill()
     process.wait()
     assert not (where / "result.json").exists()
-    (where / "epochs" / "000030.safetensors.part1").write_bytes(b"half")       # as if it died while writing this one
+    half = f"000030.safetensors.part{process.pid}@{socket.gethostname()}"
+    (where / "epochs" / half).write_bytes(b"half")                             # as if it died while writing this one
     resumed = runs.execute(config, source)
     assert not list(where.rglob("*.part*"))
     where.rename(where.with_name("resumed"))

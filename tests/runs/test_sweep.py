@@ -49,7 +49,7 @@ def test_a_failed_run_is_recorded_and_the_others_end(folder):
     configs = sweep.grid("04_size_sweep", {"n_train": [4, 6, 8]}, profile="tiny", steps=4)
     broken = folder_of(configs[1], source.fingerprint)
     broken.mkdir(parents=True)
-    (broken / "last.pt").write_bytes(b"no checkpoint")
+    (broken / "epochs").write_text("a file where a folder is needed")
     with pytest.raises(SweepError, match="1 of 3 runs failed, the others are complete") as raised:
         sweep.sweep(configs, source)
     (error,) = (home_of() / "runs").rglob(sweep.ERROR)
@@ -99,7 +99,7 @@ def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sw
     fingerprint = open_source("tiny", str(folder)).fingerprint
     broken = home / "runs" / "04_size_sweep" / configs[-1].digest(fingerprint)
     broken.mkdir(parents=True)
-    (broken / "last.pt").write_bytes(b"no checkpoint")
+    (broken / "epochs").write_text("a file where a folder is needed")
 
     process = command(home, folder, "--workers", "2")
     wait(process, lambda: [path for path in home.rglob("last.pt") if path.parent != broken])
@@ -113,7 +113,7 @@ def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sw
     assert len(results(home)) == 11
 
     ended = {path: path.stat().st_mtime_ns for path in home.rglob("result.json")}
-    (broken / "last.pt").unlink()
+    (broken / "epochs").unlink()
     process = command(home, folder, "--workers", "2")
     table, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors

@@ -1,13 +1,14 @@
 """What keeps a training safe: it resumes where a killed one left off; best weights and snapshots are on disk."""
 
-from functools import partial
+import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from ..files import replace
-from ..predict.network import save_weights
+from ..predict.network import WeightsError, load_weights, save_weights
 from ..predict.scores import Scores
 from ..slices.labelled import Slices, evenly
 from ..train import Learner, Recipe, fit
@@ -17,7 +18,7 @@ MAX_SNAPSHOTS = 12   # in epochs/, for the slider over training
 
 def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int,
              show: bool = True) -> tuple[list[dict[str, float]], Scores]:
-    """Train a U-Net, or resume where a killed call left off.
+    """Train a U-Net, or resume where a killed call left off: anew, and it says so, where what that left is damaged.
 
     Returns the history, one row an evaluation, and the scores of the best one, on the validation slices it looked at.
     Writes into ``folder``, each file whole or not at all: ``last.pt`` (all that resuming needs) at every evaluation,
@@ -27,8 +28,9 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
     """
     learner, watched = Learner(recipe, train, seed), val.some(recipe.eval_slices)
     snapshots, best = evenly(recipe.evaluations, MAX_SNAPSHOTS), None
-    if (folder / "last.pt").exists():
-        state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+    whose = repr((recipe, seed, train.numbers.tolist()))
+    state = left_by(folder, whose)
+    if state:
         best = Scores(state.pop("best").numpy(), watched.numbers, watched.noise_std)
         learner.load_state_dict(state)
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,36 @@ def train_in(folder: Path, recipe: Recipe, train: Slices, val: Slices, seed: int
             if len(history) in snapshots:
                 save_weights(learner.model, folder / "epochs" / f"{learner.step:06d}.safetensors", half=True)
             state = learner.state_dict() | {"best": torch.from_numpy(best.confusion)}
-            replace(folder / "last.pt", partial(torch.save, state))
+            content = packed(state, whose)
+            replace(folder / "last.pt", lambda part, content=content: part.write_bytes(content))
             bar.set_postfix(loss=f"{history[-1]['train_loss']:.3f}", dice=f"{scores.mean:.4f}")
     return learner.history, best
+
+
+def seal(content: bytes, whose: str) -> bytes:
+    """16 bytes that change with any bit of a checkpoint, and with the run that it is of: torch looks at neither."""
+    return hashlib.blake2b(content, digest_size=16, person=hashlib.blake2b(whose.encode(), digest_size=16).digest()
+                           ).digest()
+
+
+def packed(state: dict, whose: str) -> bytes:
+    """What is written of the state of a training: its seal, and what `torch.save` makes of it."""
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    return seal(buffer.getvalue(), whose) + buffer.getvalue()
+
+
+def left_by(folder: Path, whose: str) -> dict | None:
+    """The state that a killed training of this run left; None, and a sentence, where it cannot be gone on from."""
+    path = folder / "last.pt"
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    try:
+        if content[:16] != seal(content[16:], whose):
+            raise ValueError(f"{path} is damaged, or of another run")
+        load_weights(folder / "model.safetensors")
+        return torch.load(BytesIO(content[16:]), weights_only=True, map_location="cpu")
+    except (ValueError, WeightsError) as error:
+        tqdm.write(f"{error}: the training starts anew.")
+        return None

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from ..experiments import EXPERIMENTS
-from ..files import home, replace, shipped, write_json
+from ..files import clean, home, replace, said, shipped, write_json
 from ..noise import noisy_copies
 from ..predict.network import best_device, load_weights, precision
 from ..predict.scores import Scores, evaluate
@@ -78,14 +79,15 @@ def execute(config: Config, source: Source, reuse: bool = False, bar: bool = Tru
     if not (folder / "result.json").exists():
         drawn = config.draw(source.slices)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / "epochs"):
+            clean(place)
         write_json(folder / "config.json", config.facts() | {
             "data": source.name, "fingerprint": source.fingerprint, "note": drawn.note, **circumstances()})
         history, best = train_in(folder, config.recipe, drawn.train, drawn.val, config.seed, bar)
         scores = score(load_weights(folder / "model.safetensors"), config, drawn.val, source.test, best)
         write_history(folder / "history.csv", history)
         write_json(folder / "result.json", {name: pack(part) for name, part in scores.items()})
-        for rest in (folder / "last.pt", *folder.rglob("*.part*")):     # and what a killed process was writing
-            rest.unlink(missing_ok=True)
+        (folder / "last.pt").unlink(missing_ok=True)
     return load(folder)
 
 
@@ -165,9 +167,28 @@ def load(folder: str | Path) -> Run:
         with (folder / "history.csv").open(newline="") as file:
             history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         scores = {name: unpack(part) for name, part in json.loads((folder / "result.json").read_text()).items()}
-        return Run(folder, json.loads((folder / "config.json").read_text()), history, scores)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{folder} is damaged ({error}); delete the folder and run its notebook again.") from error
+        run = Run(folder, json.loads((folder / "config.json").read_text()), history, scores)
+        _must_fit(run)
+        return run
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
+        raise RunError(f"{folder} is damaged ({said(error)}); delete the folder and run its notebook again.") from error
+
+
+def _must_fit(run: Run) -> None:
+    """Raise `ValueError` or `KeyError` where the files of a run are not what `execute` writes."""
+    if not run.history or not {"step", "dice", "seconds"} <= set(run.history[0]):
+        raise ValueError("history.csv lacks rows or columns")
+    for name in {"val", "test", *run.scores}:
+        scores = run.scores[name]
+        counts, n = scores.confusion, len(scores.numbers)
+        fits = (counts.shape, scores.numbers.shape, scores.noise_std.shape) == ((n, 3, 3), (n,), (n,))
+        if n == 0 or not fits or counts.dtype.kind != "i" or counts.min() < 0:
+            raise ValueError(f"result.json: {name} is no table of pixels")
+    digest = config_of(run).digest(run.config["fingerprint"])
+    if not {"data", "note"} <= set(run.config):
+        raise ValueError("config.json lacks data or note")
+    if re.fullmatch("[0-9a-f]{12}", run.folder.name) and run.folder.name != digest:     # else it was renamed on purpose
+        raise ValueError(f"config.json was changed: what it says is the run {digest}")
 
 
 def config_of(run: Run) -> Config:
