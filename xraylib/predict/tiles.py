@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..unet import UNet
 
-IN_FLIGHT = {2: 2**23, 3: 2**25}          # channels at the top x voxels of a tile, by dims: what bounds the memory
+IN_FLIGHT = {2: 2**23, 3: 2**24}          # channels at the top x voxels of a tile, by dims: what bounds the memory
 
 
 def reach_of(model: UNet) -> int:
