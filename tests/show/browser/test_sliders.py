@@ -288,7 +288,7 @@ def volume_panel(page, panel, test, guesses):
         assert value(panel, axis) == before + 1
         check(first)
         move_by_mouse(page.page, panel, axis, 0.99)
-        assert value(panel, axis) == length
+        assert value(panel, axis) > 0.95 * length
         check(first)
         drag(page.page, panel, axis, np.linspace(1, 0.2, 25))
         assert value(panel, axis) < length / 2
@@ -300,8 +300,9 @@ def volume_panel(page, panel, test, guesses):
 def test_three_d(lab, browser, here):
     page = Page(browser, lab, "outlook/09_three_d")
     panel = page.panel(0)
-    found = {kind: the_run(here, "09_three_d", noise_std=5000, recipe=configure("09_three_d", {"profile": "tiny"} | how)
-                           .facts()["recipe"]) for kind, how in networks_of("tiny").items()}
+    recipes = {kind: configure("09_three_d", {"profile": "tiny"} | networks_of("tiny")[kind]).facts()["recipe"]
+               for kind in ("2-D", "2.5-D", "3-D")}
+    found = {kind: the_run(here, "09_three_d", noise_std=5000, recipe=recipe) for kind, recipe in recipes.items()}
     test = noisy_copies(source_of(found["2-D"]).test, 5000, found["2-D"].config["seed"])
     volume_panel(page, panel, test, {kind: predict(run.model(), test.images) for kind, run in found.items()})
     page.close()
