@@ -9,6 +9,7 @@ from typing import Any
 from ..augment import TRANSFORMS
 
 OR_NONE = " or None (the default)"
+LITERALS = (str, int, float, list, tuple, type(None))   # a module or a function of a parameter's name is none
 
 
 class ParameterError(ValueError):
@@ -164,7 +165,8 @@ def from_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """
     cells = [source for source in namespace["In"] if source.startswith("# Parameters")]
     own = [source for source in namespace["In"] if source.startswith("# The parameters")]
-    known = {name for source in own for name in _assigned(source)} or {name for name in CHECKS if name in namespace}
+    known = {name for source in own for name in _assigned(source)} or {
+        name for name in CHECKS if isinstance(namespace.get(name, print), LITERALS)}
     unknown = sorted({name for source in cells for name in _assigned(source)} - known)
     if unknown:
         raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; "
