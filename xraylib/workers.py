@@ -83,7 +83,8 @@ def _client(workers: int, scheduler: str) -> Iterator:
     """A Dask client: of the cluster at this address, or of local worker processes that share the cores out.
 
     Dask has its workers give freed memory back to the system at once (MALLOC_TRIM_THRESHOLD_), and training gets it
-    again page by page: twice the time. Local workers are started without that.
+    again page by page: twice the time. Local workers are started without that. What Dask writes into this process's
+    environment for them is taken back.
     """
     try:
         import dask
@@ -95,8 +96,13 @@ def _client(workers: int, scheduler: str) -> Iterator:
         with Client(scheduler, timeout=ANSWER_WITHIN) as client:
             yield client
         return
-    with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),
-          LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
-                       silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
-        client.register_worker_callbacks(_leave_interrupts_alone)
-        yield client
+    before = dict(os.environ)
+    try:
+        with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),
+              LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
+                           silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
+            client.register_worker_callbacks(_leave_interrupts_alone)
+            yield client
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

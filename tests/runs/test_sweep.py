@@ -129,7 +129,9 @@ def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sw
 def test_local_workers_keep_freed_memory():
     """Dask's own setting would have them give it back at once: a training would take twice the time."""
     names = ["MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"]
+    before = dict(os.environ)
     assert dict(spread(os.getenv, names, workers=1)) == {0: None, 1: "1"}
+    assert os.environ == before             # what is started here later has all threads
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
