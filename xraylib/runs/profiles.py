@@ -76,7 +76,7 @@ class Config:
             in_order(train), in_order(val)
         lacking = [name for phase, name in enumerate(PHASES)
                    if not any((label == phase).any() for label in train.labels)]
-        if lacking and train.shape != (1, 1):               # an outline has one pixel a slice
+        if lacking:
             notes.append(f" No {' and no '.join(lacking)} is in the training set: what it lacks cannot be learned.")
         return Drawn(train, val, "".join(notes))
 

@@ -31,12 +31,17 @@ def excerpt(path: str | Path, most: int = 48, side: int = 501, run: int = 3) -> 
         if page.shape != pages[0].shape or min(page.shape) < SMALLEST:
             raise DataError(f"{page.file} holds a slice of {page.shape} px, the first one {pages[0].shape}; all must "
                             f"have the same size, and at least {SMALLEST} px a side.")
-    chosen = spread_runs(len(pages), most, run)
-    rows, columns = middle(pages[0].shape, side)
+    chosen, (rows, columns), note = cut(len(pages), pages[0].shape, most, side, run)
     found = [pages[index].rows(rows.start, rows.stop)[:, columns] for index in chosen]
-    note = (f"{len(chosen)} of {len(pages)} slices, {rows.stop - rows.start} x {columns.stop - columns.start} of "
-            f"{pages[0].shape[0]} x {pages[0].shape[1]} px, {pages[0].dtype.name}.")
-    return Excerpt(as_uint16(found, Path(path)), chosen + 1, note)
+    return Excerpt(as_uint16(found, Path(path)), chosen + 1, f"{note}, {pages[0].dtype.name}.")
+
+
+def cut(n: int, shape: tuple[int, int], most: int, side: int,
+        run: int = 3) -> tuple[np.ndarray, tuple[slice, slice], str]:
+    """What an `excerpt` holds of n slices of this shape: which slices, which window of each, and how to say that."""
+    chosen, (rows, columns) = spread_runs(n, most, run), middle(shape, side)
+    size = f"{rows.stop - rows.start} x {columns.stop - columns.start}"
+    return chosen, (rows, columns), f"{len(chosen)} of {n} slices, {size} of {shape[0]} x {shape[1]} px"
 
 
 def spread_runs(n: int, most: int, run: int = 3) -> np.ndarray:

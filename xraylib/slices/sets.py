@@ -81,13 +81,11 @@ def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> t
     if volume and not (folder / "labels").is_dir():
         return excerpt.excerpt(volume, most, side), None
     whole = labelled.load(folder) if volume else built_in_second(profile)
-    chosen, (rows, columns) = excerpt.spread_runs(len(whole), most), excerpt.middle(whole.shape, side)
+    chosen, (rows, columns), note = excerpt.cut(len(whole), whole.shape, most, side)
     part = whole[chosen]
     part = Slices([image[rows, columns] for image in part.images], [label[rows, columns] for label in part.labels],
                   chosen + 1)
-    height, width = part.shape
-    note = f"{len(part)} of {len(whole)} slices, {height} x {width} of {whole.shape[0]} x {whole.shape[1]} px, uint16."
-    return excerpt.Excerpt(part.images, part.numbers, note), part
+    return excerpt.Excerpt(part.images, part.numbers, f"{note}, uint16."), part
 
 
 def built_in_fingerprint(profile: str) -> str:
@@ -141,9 +139,9 @@ def fit_counts(n: int, asked: tuple[int, int], n_train: float | None, n_val: int
 
 
 def outline(numbers: np.ndarray) -> Slices:
-    """Slices of these numbers that are one pixel each: enough to see which ones a split would draw."""
-    pixel = np.zeros((len(numbers), 1, 1), np.uint8)
-    return Slices(pixel.astype(np.uint16), pixel, numbers)
+    """Slices of these numbers of three pixels, one a phase: enough to see which ones a split would draw."""
+    labels = np.tile(np.arange(len(labelled.PHASES), dtype=np.uint8), (len(numbers), 1, 1))
+    return Slices(labels.astype(np.uint16), labels, numbers)
 
 
 def distance_to(train: np.ndarray, val: np.ndarray) -> np.ndarray:
