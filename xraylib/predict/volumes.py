@@ -34,7 +34,7 @@ def contrast(pages: list[Page], model: UNet) -> tuple[float, float, str]:
     set's are left alone; all others are brought to its mean and deviation.
     """
     chosen = [pages[index] for index in np.unique(np.linspace(0, len(pages) - 1, min(16, len(pages))).astype(int))]
-    sample = np.concatenate([page.rows(0, page.shape[0])[::4, ::4].ravel() for page in chosen]).astype(np.float64)
+    sample = np.concatenate([page.whole()[::4, ::4].ravel() for page in chosen]).astype(np.float64)
     sample = sample[np.isfinite(sample)]
     mean, deviation = (sample.mean(), sample.std()) if sample.size else (0.0, 0.0)
     if deviation == 0:
@@ -76,7 +76,7 @@ def predict_slab(model: UNet, pages: Sequence[Page], part: range, gain: float, o
 def preview(page: Page, segmented: Path, path: Path) -> None:
     """A colour PNG, at most about 1,000 px a side: the slice on the left, tinted by phase on the right."""
     step = max(1, max(page.shape) // 1000)
-    grey = page.rows(0, page.shape[0])[::step, ::step].astype(np.float32)
+    grey = page.whole()[::step, ::step].astype(np.float32)
     low, high = np.nanpercentile(grey, [0.5, 99.5])
     grey = np.nan_to_num(np.clip((grey - low) / max(high - low, 1e-9), 0, 1))[..., None] * 255
     labels = to_classes(tifffile.imread(segmented)[::step, ::step], segmented)

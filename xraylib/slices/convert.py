@@ -24,14 +24,9 @@ def convert(source: str | Path, target: str | Path) -> str:
     change, sentence = _change_of(list(images.values()))
     with whole_folder(target) as part:
         for number, page in images.items():
-            write([change(whole(page))], [number], part / "data")
+            write([change(page.whole())], [number], part / "data")
             write([label_of(masks[number])], [number], part / "labels")
     return f"{len(images)} slices: {sentence}"
-
-
-def whole(page: Page) -> np.ndarray:
-    """All rows of a slice, (H, W), in its dtype."""
-    return page.rows(0, page.shape[0])
 
 
 def _change_of(pages: list[Page]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
@@ -43,7 +38,7 @@ def _change_of(pages: list[Page]) -> tuple[Callable[[np.ndarray], np.ndarray], s
         return lambda image: image, "uint16, grey levels as they were."
     if kinds == ["uint8"]:
         return lambda image: image * np.uint16(257), "uint8 times 257."
-    ends = np.array([(image.min(), image.max()) for image in map(whole, pages)], np.float64)
+    ends = np.array([(image.min(), image.max()) for image in map(Page.whole, pages)], np.float64)
     low, high = ends[:, 0].min(), ends[:, 1].max()
     if not (np.isfinite(ends).all() and low < high):
         raise DataError(f"{pages[0].file.parent} holds numbers from {low:g} to {high:g}, which are not finite or are "
@@ -54,7 +49,7 @@ def _change_of(pages: list[Page]) -> tuple[Callable[[np.ndarray], np.ndarray], s
 
 def label_of(page: Page) -> np.ndarray:
     """The values of a label file, uint8 (H, W), of a slice that holds them or class indices. Raises `DataError`."""
-    mask = whole(page)
+    mask = page.whole()
     found = set(np.unique(mask).tolist())
     if found <= set(LABEL_VALUES):
         return mask.astype(np.uint8)

@@ -73,7 +73,7 @@ def read(path: Path, dtype: type) -> np.ndarray:
     if page.dtype.name != np.dtype(dtype).name:
         raise DataError(f"{path} holds {page.dtype.name}, not {np.dtype(dtype)}; make a copy of the set that fits: "
                         f"python -m xraylib data convert {path.parent.parent} NEW_FOLDER.")
-    return page.rows(0, page.shape[0]).astype(dtype, copy=False)
+    return page.whole().astype(dtype, copy=False)
 
 
 def write(arrays: list[np.ndarray], numbers: np.ndarray, folder: Path, compression: str | None = None) -> None:
@@ -111,6 +111,10 @@ class Page:
         if found.size < (stop - start) * width:
             raise cut_short(self.file)
         return found.reshape(-1, width)
+
+    def whole(self) -> np.ndarray:
+        """All rows, (H, W), as `rows` reads them."""
+        return self.rows(0, self.shape[0])
 
 
 def pages_of(path: Path) -> list[Page]:
