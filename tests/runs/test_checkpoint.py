@@ -47,6 +47,26 @@ def test_a_killed_run_resumes_and_ends_bit_for_bit_the_same(tmp_path, monkeypatc
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda content: b"", lambda content: content[:-1], lambda content: content[:99] + b"\x00\xff" + content[101:]])
+def test_a_damaged_checkpoint_is_trained_anew_and_ends_the_same(tmp_path, monkeypatch, capsys, spoil):
+    whole = train_in(tmp_path / "whole", RECIPE, TRAIN, VAL, 0)
+    train_in(tmp_path / "killed", RECIPE, TRAIN, VAL, 0)
+    last = tmp_path / "killed" / "last.pt"
+    last.write_bytes(spoil(last.read_bytes()))
+    anew = train_in(tmp_path / "killed", RECIPE, TRAIN, VAL, 0)
+    assert f"{last} is damaged, or of another run: the training starts anew." in capsys.readouterr().out
+    assert [row["step"] for row in anew[0]] == [row["step"] for row in whole[0]]
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path, capsys):
+    train_in(tmp_path, RECIPE, TRAIN, VAL, 0)
+    train_in(tmp_path, RECIPE, TRAIN, VAL, 1)
+    assert "of another run: the training starts anew." in capsys.readouterr().out
+
+
 def test_the_best_weights_are_kept(tmp_path):
     recipe = Recipe(**vars(RECIPE) | {"steps": 60, "evaluations": 12, "lr": 3e-2, "eval_slices": 0})
     history, best = train_in(tmp_path, recipe, TRAIN, VAL, 0)
