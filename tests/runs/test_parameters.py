@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -209,3 +210,9 @@ def test_networks_of_volumes_change_the_name_of_no_older_run():
     facts, same = (configure("01_baseline", profile="laptop", **how).facts() for how in ({}, {"dims": 2, "context": 0}))
     assert facts == same and not {"dims", "context"} & set(facts["recipe"])
     assert {"dims", "context"} & set(configure("09_three_d", dims=3).facts()["recipe"]) == {"dims"}
+
+
+def test_where_no_cells_are_kept_a_module_of_a_parameters_name_is_none():
+    """As nbval runs a notebook."""
+    assert parameters.from_notebook({"In": [], "seed": 3, "flips": None, "depth": math, "crop": len}) == {
+        "seed": 3, "flips": None}

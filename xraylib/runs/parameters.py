@@ -166,7 +166,7 @@ def from_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
     cells = [source for source in namespace["In"] if source.startswith("# Parameters")]
     own = [source for source in namespace["In"] if source.startswith("# The parameters")]
     known = {name for source in own for name in _assigned(source)} or {
-        name for name in CHECKS if isinstance(namespace.get(name, print), LITERALS)}
+        name for name in CHECKS if name in namespace and isinstance(namespace[name], LITERALS)}
     unknown = sorted({name for source in cells for name in _assigned(source)} - known)
     if unknown:
         raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; "
