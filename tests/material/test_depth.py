@@ -1,16 +1,15 @@
 """What networks make of a volume, along z: by hand, and on runs."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from xraylib.material.depth import flips, row_of, seconds_a_step
+from xraylib.material.depth import flips, row_of
 from xraylib.material.phases import triple_phase_boundary
 from xraylib.predict.network import predict
 from xraylib.predict.scores import score
 from xraylib.runs.folder import execute
-from xraylib.runs.profiles import RECIPES, configure, networks_of
+from xraylib.runs.profiles import configure, networks_of
 from xraylib.slices.labelled import Slices
 from xraylib.slices.sets import open_source
 
@@ -38,11 +37,3 @@ def test_a_row_tells_what_the_runs_network_makes_of_the_volume(folder, kind):
     for name, value in (("tpb", triple_phase_boundary), ("flips_z", lambda part: np.mean(part[1:] != part[:-1])),
                         ("flips_x", lambda part: np.mean(part[..., 1:] != part[..., :-1]))):
         assert row[name] == pytest.approx(value(labels) / value(truth) - 1)
-
-
-def test_steps_are_timed_in_turn_and_the_fastest_counts(folder, monkeypatch):
-    ticks = iter([0, 50, 0, 5, 0, 10, 0, 20])                    # seconds: two recipes, two rounds of five steps
-    monkeypatch.setattr("xraylib.train.time.perf_counter", ticks.__next__)
-    tiny = replace(RECIPES["tiny"], width=2, batch=2)
-    found = seconds_a_step({"a": tiny, "b": tiny}, open_source("tiny", str(folder)).slices, rounds=2)
-    assert found == {"a": 2, "b": 1}

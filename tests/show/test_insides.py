@@ -1,6 +1,7 @@
 """What goes on inside a network."""
 
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from xraylib.noise import noisy_copies
 from xraylib.predict import network
 from xraylib.predict.network import predict, recollected, save_weights
 from xraylib.predict.scores import evaluate
+from xraylib.runs.profiles import RECIPES
 from xraylib.show import draw_unet, insides
+from xraylib.slices.sets import open_source
 from xraylib.unet import UNet
 
 
@@ -95,6 +98,14 @@ def test_the_share_from_within_a_square_by_hand():
     shares = np.full((5, 5), 0.5 / 24)
     shares[2, 2] = 0.5
     assert insides.within(shares).tolist() == pytest.approx([0.5, 0.5 + 8 * 0.5 / 24, 1])
+
+
+def test_steps_are_timed_in_turn_and_the_fastest_counts(folder, monkeypatch):
+    ticks = iter([0, 50, 0, 5, 0, 10, 0, 20])                    # seconds: two recipes, two rounds of five steps
+    monkeypatch.setattr("xraylib.train.time.perf_counter", ticks.__next__)
+    tiny = replace(RECIPES["tiny"], width=2, batch=2)
+    found = insides.seconds_a_step({"a": tiny, "b": tiny}, open_source("tiny", str(folder)).slices, rounds=2)
+    assert found == {"a": 2, "b": 1}
 
 
 def test_their_figures_draw(model, ax):

@@ -1,14 +1,10 @@
-"""Networks of slices, of neighbouring slices and of volumes: what each makes of the same volume, and what it costs."""
-
-from collections.abc import Mapping
-from dataclasses import replace
+"""Networks of slices, of neighbouring slices and of volumes: what each makes of the same volume."""
 
 import numpy as np
 
 from ..predict.scores import score
 from ..runs.folder import Run
 from ..slices.labelled import Slices
-from ..train import Learner, Recipe, fit
 from .phases import label_agreement, off, triple_phase_boundary
 
 
@@ -33,13 +29,3 @@ def row_of(kind: str, run: Run, slices: Slices, guess: np.ndarray) -> dict:
                    | {"tpb": triple_phase_boundary(labels)} for labels in (guess, truth))
     return {"kind": kind, "run": run.folder.name, "seed": run.config["seed"], "noise_std": run.config["noise_std"],
             "dice": score(guess, slices).mean, **off(found, true)}
-
-
-def seconds_a_step(recipes: Mapping[str, Recipe], train: Slices, rounds: int = 3) -> dict[str, float]:
-    """How long a step of training takes on this machine, by name: the fastest of some rounds of five steps, in turn."""
-    fastest = dict.fromkeys(recipes, float("inf"))
-    for name, recipe in [*recipes.items()] * rounds:
-        learner = Learner(replace(recipe, steps=5, evaluations=1), train, 0)
-        next(fit(learner, train[:1]))
-        fastest[name] = min(fastest[name], learner.seconds / 5)
-    return fastest

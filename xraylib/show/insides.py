@@ -1,7 +1,8 @@
-"""What goes on inside a network: its first features, and how sure it is."""
+"""What goes on inside a network: its first features, how sure it is, how far it looks, what training costs."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..noise import add_noise, noisy_copies
 from ..predict.network import autocast, load_weights, logits_of, recollected, with_margin
 from ..predict.scores import evaluate
 from ..slices.labelled import PHASES, Slices
+from ..train import Learner, Recipe, fit
 from ..unet import UNet
 from .plots import INK, LINES, OTHER_INK, PALE_INK
 
@@ -121,6 +123,16 @@ def within(shares: np.ndarray) -> np.ndarray:
     reach = len(shares) // 2
     squares = [slice(reach - far, reach + far + 1) for far in range(reach + 1)]
     return np.array([shares[square, square].sum() for square in squares])
+
+
+def seconds_a_step(recipes: Mapping[str, Recipe], train: Slices, rounds: int = 3) -> dict[str, float]:
+    """How long a step of training takes on this machine, by name: the fastest of some rounds of five steps, in turn."""
+    fastest = dict.fromkeys(recipes, float("inf"))
+    for name, recipe in [*recipes.items()] * rounds:
+        learner = Learner(replace(recipe, steps=5, evaluations=1), train, 0)
+        next(fit(learner, train[:1]))
+        fastest[name] = min(fastest[name], learner.seconds / 5)
+    return fastest
 
 
 def kept_for_backward(model: UNet, images: torch.Tensor) -> int:
