@@ -25,7 +25,9 @@ from xraylib.runs.profiles import configure, networks_of
 from xraylib.show import explore, plots, views
 
 NOTEBOOKS = Path(__file__).resolve().parents[3] / "notebooks"
-PIXELS = """image => {
+PIXELS = """async image => {
+    for (let wait = 0; wait < 200 && !(image.complete && image.naturalWidth); wait++)
+        await new Promise(done => setTimeout(done, 50));
     const canvas = document.createElement('canvas');
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
     canvas.getContext('2d').drawImage(image, 0, 0);
