@@ -91,6 +91,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def said(error: BaseException) -> str:
-    """What an exception says, for a place within a sentence: its first line, and not all of a long one."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first if len(first) <= 200 else f"{first[:200]} ..."
+    """What an exception says, in one line for a place within a sentence, and not all of it where it says much."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= 200 else f"{line[:200]} ..."

@@ -55,6 +55,30 @@ def test_damaged_weights_are_one_sentence(tmp_path, spoil):
         load_weights(path)
 
 
+@pytest.mark.parametrize(("header", "message"), [
+    ({"depth": "40"}, "its depth is 40, not from 1 to 6"), ({"width": str(10**9)}, "its width is 1000000000, not from"),
+    ({"width": "512", "depth": "6"}, "Missing key"), ({"n_classes": "5"}, "its n_classes is 5, not from 3 to 3"),
+    ({"n_classes": "2"}, "its n_classes is 2"), ({"depth": "two"}, "invalid literal"), ({"padding": "full"}, "padding"),
+    ({"dims": "3"}, "size mismatch"), ({"context": "1"}, "size mismatch"), ({"context": "9"}, "its context is 9")])
+def test_a_header_that_does_not_fit_is_refused_before_a_network_is_made(tmp_path, header, message):
+    """A network of 512 x 6 would take 60 GB."""
+    path, model = tmp_path / "w.safetensors", UNet(2, 1)
+    facts = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
+    save_file(model.state_dict(), path, facts | header)
+    with pytest.raises(WeightsError, match=message) as raised:
+        load_weights(path)
+    assert len(str(raised.value)) < 500 and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, number):
+    model = UNet(2, 1)
+    model.head.bias.data[0] = number
+    save_weights(model, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="not finite"):
+        load_weights(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_folded_for_prediction_it_is_the_same_function(padding):
     model = a_network(padding)

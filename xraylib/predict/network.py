@@ -13,9 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..files import replace
+from ..files import replace, said
+from ..slices.labelled import PHASES
 from ..unet import DoubleConv, UNet
 from .tiles import inner_of, neighbours, reach_of, seen_by, slab_of, spans, tile_side
+
+LIMITS = {                                # of a network's size: least and greatest
+    "width": (1, 512), "depth": (1, 6), "n_classes": (len(PHASES),) * 2, "dims": (2, 3), "context": (0, 8),
+}
 
 
 class WeightsError(RuntimeError):
@@ -108,17 +113,29 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
 
 
 def load_weights(path: str | Path) -> UNet:
-    """The network of a weights file, in evaluation mode, on the best device. Raises `WeightsError`."""
+    """The network of a weights file, in evaluation mode, on the best device.
+
+    Raises `WeightsError`, also for a network that is larger than any (`LIMITS`) and for numbers that are not finite.
+    """
     try:
+        if not Path(path).is_file():
+            raise FileNotFoundError("there is no such file")
         with safe_open(path, "pt") as file:
-            header = file.metadata()
+            header = {"dims": 2, "context": 0} | file.metadata()                # older files have neither
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model = UNet(int(header["width"]), int(header["depth"]), int(header["n_classes"]), header["padding"],
-                     int(header.get("dims", 2)), int(header.get("context", 0)))     # older files have neither
-        model.load_state_dict(tensors)
+        size = {name: int(header[name]) for name in LIMITS}
+        for name, (low, high) in LIMITS.items():
+            if not low <= size[name] <= high:
+                raise ValueError(f"its {name} is {size[name]}, not from {low} to {high}")
+        with torch.device("meta"):                              # whatever the header says, this takes no memory
+            model = UNet(**size, padding=header["padding"])
+        floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
+        model.load_state_dict(tensors | floats, assign=True)
+        if not all(tensor.isfinite().all() for tensor in floats.values()) or model.grey[1] <= 0:
+            raise ValueError("it holds numbers that are not finite, or a deviation of 0")
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is no weights file of this library, or damaged ({error}); train the run again, or "
-                           "name the model.safetensors of a complete run.") from error
+        raise WeightsError(f"{path} is no weights file of this library, or damaged ({said(error)}); train the run "
+                           "again, or name the model.safetensors of a complete run.") from error
     return model.to(best_device()).eval()
 
 

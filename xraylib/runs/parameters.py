@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..augment import TRANSFORMS
+from ..predict.network import LIMITS
 
 OR_NONE = " or None (the default)"
 LITERALS = (str, int, float, list, tuple, type(None))   # a module or a function of a parameter's name is none
@@ -125,11 +126,11 @@ CHECKS = {
     "voxel_nm": _real(1e-3, 1e9),
     "steps": _whole(1, 10_000_000, none=True),
     "evaluations": _whole(1, 10_000, none=True),
-    "width": _whole(1, 512, none=True),
-    "depth": _whole(1, 6, none=True),
+    "width": _whole(*LIMITS["width"], none=True),
+    "depth": _whole(*LIMITS["depth"], none=True),
     "padding": one_of("same", "valid"),
-    "dims": _whole(2, 3, none=True),
-    "context": _whole(0, 8, none=True),
+    "dims": _whole(*LIMITS["dims"], none=True),
+    "context": _whole(*LIMITS["context"], none=True),
     "crop": _whole(0, 100_000, none=True),
     "batch": _whole(1, 10_000, none=True),
     "lr": _real(1e-9, 1, none=True),
