@@ -23,6 +23,7 @@ from xraylib.predict.network import load_weights, predict
 from xraylib.runs.folder import load, source_of
 from xraylib.runs.profiles import configure, networks_of
 from xraylib.show import explore, plots, views
+from xraylib.show.score_sheet import Given, read_scores
 
 NOTEBOOKS = Path(__file__).resolve().parents[3] / "notebooks"
 PIXELS = """async image => {
@@ -95,7 +96,7 @@ class Page:
     def panel(self, number: int):
         """The n-th panel of the notebook, scrolled to."""
         found = self.page.locator(".jp-OutputArea-output .widget-vbox:has(img)").nth(number)
-        found.wait_for(timeout=120_000)
+        found.wait_for(timeout=300_000)
         found.scroll_into_view_if_needed()
         return found
 
@@ -316,3 +317,29 @@ def test_size_sweep(lab, browser, here):
     found = [the_run(here, "04_size_sweep", n_train=n) for n in (2, 8)]
     comparison(page, panel, found, explore.own_slices(found[0]))
     page.close()
+
+
+def test_score_sheet(lab, browser, here):
+    """A reader scores the worst slice and the next one; it is in the file at once, and there after a restart."""
+    page = Page(browser, lab, "outlook/08_unlabelled")
+    panel = page.panel(0)
+    first = pixels(panel)
+    panel.get_by_role("button", name="2", exact=True).click()
+    panel.get_by_role("textbox").last.fill('=rings, "here"')
+    expect(panel).to_contain_text("1 of 12 slices scored")
+    (path,) = (here / "runs" / "08_unlabelled").glob("*.csv")
+    given = read_scores(path, range(1, 13))
+    (worst,) = [number for number, each in given.items() if each == Given(2, '=rings, "here"')]
+    panel.get_by_role("button", name="next").click()
+    expect(panel.get_by_role("textbox").last).to_have_value("")
+    assert value(panel, "worst first") == 2 and not np.array_equal(pixels(panel), first)
+    panel.get_by_role("button", name="5", exact=True).click()
+    expect(panel).to_contain_text("2 of 12 slices scored")
+    page.close()
+    again = Page(browser, lab, "outlook/08_unlabelled")
+    panel = again.panel(0)
+    expect(panel).to_contain_text(f"Slice {worst} of the volume")
+    expect(panel.get_by_role("textbox").last).to_have_value('=rings, "here"')
+    expect(panel).to_contain_text("2 of 12 slices scored")
+    settles(panel, first)
+    again.close()
