@@ -65,5 +65,6 @@ bench: .venv/ready
 
 prove: .venv/ready
 	$(BIN)/python tests/prove/volumes.py
-	for place in colab binder; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
+	for fault in kill disk; do $(BIN)/python tests/prove/faults.py $$fault || exit 1; done
+	for place in colab binder lowest newest; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tests/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real $(DATA))

@@ -1,10 +1,14 @@
-"""The notebooks where their readers open them, as far as it can be tried on one machine: Colab and Binder.
+"""The notebooks where their readers open them, as far as it can be tried on one machine: Colab, Binder, other Pythons.
 
     python tests/prove/elsewhere.py colab     an environment of Colab's packages alone (ipywidgets 7.7.1), a stand-in
                                               for google.colab, the repository off the path, the unmodified notebooks
     python tests/prove/elsewhere.py binder    a clone, Binder's packages, binder/postBuild; then notebook 1 as it opens,
                                               and notebook 2 with another noise level, which it has to train, with
                                               everything limited to 2 GB together, JupyterLab too (root only)
+    python tests/prove/elsewhere.py lowest    the wheel of a clean checkout, torch 2.13.0 and of all else the lowest
+                                              versions that the metadata allows: its commands far from the repository,
+                                              then the tests, but those in a browser
+    python tests/prove/elsewhere.py newest [PYTHON]   the same with what is served now, by this Python
 
 Each makes an environment of its own in a temporary folder (1.5 GB); $TORCH_INDEX is respected.
 """
@@ -20,6 +24,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -49,9 +54,9 @@ for panel in (explore.explore_errors(run, drawn.val), explore.explore_training(r
 """
 
 
-def environment(folder: Path, *packages: str) -> Path:
-    """A new virtual environment with torch and these packages; returns its Python."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+def environment(folder: Path, *packages: str | Path, base: str = sys.executable) -> Path:
+    """A new virtual environment with torch and these packages; returns its Python. ``base``: the Python it is of."""
+    subprocess.run([base, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     index = ["--index-url", os.environ["TORCH_INDEX"]] if "TORCH_INDEX" in os.environ else []
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -178,9 +183,39 @@ def binder(temporary: Path) -> None:
             server.wait()
 
 
+def packaged(temporary: Path, lowest: bool = False, base: str = sys.executable) -> None:
+    checkout, outside = temporary / "checkout", temporary / "outside"
+    subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", temporary, checkout],
+                   check=True)
+    (wheel,) = temporary.glob("*.whl")
+    more = PROJECT["optional-dependencies"]
+    shipped = [name for name in PROJECT["dependencies"] + more["notebooks"] + more["cluster"]
+               if not name.startswith("torch")]
+    python = environment(temporary / "venv", *([name.replace(">=", "==") for name in shipped] if lowest else shipped),
+                         *(name for name in more["test"] if not name.startswith(("ruff", "nbval"))), wheel, base=base)
+    outside.mkdir()
+    volume, published = checkout / "volume", next(checkout.glob("data/published/01_baseline/*/model.safetensors"))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("XRAYLIB", "PYTHON"))}
+
+    def run(*command: str | Path, where: Path = outside) -> None:
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=where, env=clean | {"TQDM_DISABLE": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        print(f"{' '.join(map(str, command[1:4]))}: {time.perf_counter() - start:.0f} s; "
+              f"{done.stdout.strip().splitlines()[-1]}", flush=True)
+
+    for arguments in ("data make --profile tiny", "sweep 01_baseline -p profile=tiny", "report"):
+        run(python, "-m", "xraylib", *arguments.split())
+    run(python, "-m", "xraylib", "predict", published, next(outside.glob("data/built-in/*/data")), volume)
+    assert (outside / "runs" / "summary.md").exists() and any(volume.glob("*.tif"))
+    run(python.with_name("pytest"), "-q", "--ignore", "tests/show/browser", *(["-W", "default"] if lowest else []),
+        where=checkout)
+
+
 if __name__ == "__main__":
-    places = {"colab": colab, "binder": binder}
-    if len(sys.argv) != 2 or sys.argv[1] not in places:
+    places = {"colab": colab, "binder": binder, "lowest": partial(packaged, lowest=True), "newest": packaged}
+    if len(sys.argv) < 2 or sys.argv[1] not in places:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        places[sys.argv[1]](Path(folder))
+        places[sys.argv[1]](Path(folder), **({"base": sys.argv[2]} if sys.argv[2:] else {}))
