@@ -33,7 +33,6 @@ from xraylib.runs.sweep import sweep
 from xraylib.show.errors import side_by_side
 from xraylib.show.explore import snapshots
 from xraylib.show.insides import statistics_over_training
-from xraylib.slices.excerpt import spread_runs
 from xraylib.slices.labelled import Slices
 from xraylib.slices.sets import Source, built_in_second, open_source, outline
 
@@ -179,7 +178,6 @@ def volumes(source: Source) -> Iterator[tuple[str, Slices]]:
 def unlabelled_rows(source: Source) -> Iterator[dict]:
     """What the indicators of notebook 8 say of `volumes` and of the second sample, by two kinds of networks."""
     levels, second = unlabelled.grey_quantiles(source.slices.some(40).images), built_in_second("laptop")
-    second = second[spread_runs(len(second), 12)]
     kinds = {"fresh noise, 0 to 15000": best_published(), "clean slices": published("01_baseline")}
     for kind, runs in kinds.items():
         models = [run.model() for run in runs]

@@ -14,7 +14,7 @@ from ..slices.labelled import PHASES, Slices
 from .plots import error_image, mask_image, phase_legend, show
 
 ZOOM = 48       # px: side of the square that is shown large
-LEGEND = ("Whole slice: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
+LEGEND = ("Above: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
           "Enlarged: every pixel in the colour of the phase named above it, wrong ones framed in white.")
 
 
@@ -80,8 +80,9 @@ def side_by_side(image: np.ndarray, truth: np.ndarray, guesses: Sequence[np.ndar
 
     ``image``, ``truth``, each guess: (H, W). The worst place is that of the first network, with all phases in it.
     """
-    columns = len(guesses) + 1
-    fig, axes = plt.subplots(2, columns, figsize=(3.4 * columns, 7.8), squeeze=False, layout="constrained")
+    columns, heights = len(guesses) + 1, (3.4 * image.shape[0] / image.shape[1], 3.4)
+    fig, axes = plt.subplots(2, columns, figsize=(3.4 * columns, sum(heights) + 1), squeeze=False,
+                             layout="constrained", height_ratios=heights)
     place = worst_place(truth != guesses[0], truth)
     show(image, axes[0, 0], "image", scale_bar=True)
     zoom(truth[place], np.zeros_like(truth[place], bool), axes[1, 0], "enlarged: true phase", palette)

@@ -127,7 +127,7 @@ def along_z(here: Look, usual: Look, name: str, ax: Axes) -> None:
     """An indicator slice by slice; circled where it rings; the band is what is usual, out to where it would ring."""
     values, loud, of = here.indicators[name], rings(usual, here)[name], usual.indicators[name]
     middle, reach = np.nanmean(of), LIMIT * np.nanstd(of)
-    ax.axhspan(middle - reach, middle + reach, color=PALE_INK, alpha=0.4, lw=0)
+    ax.axhspan(max(middle - reach, 0), middle + reach, color=PALE_INK, alpha=0.4, lw=0)
     ax.plot(here.numbers, values, ".", color=INK, ms=4)
     ax.plot(here.numbers[loud], values[loud], "o", color=OTHER_INK, mfc="none", ms=6)
     ax.set(title=f"{name} ({'low' if INDICATORS[name] < 0 else 'high'} is bad)", xlabel="slice")
@@ -146,4 +146,4 @@ def fractions_along_z(here: Look, usual: Look, ax: Axes) -> None:
 def indicator_against_dice(here: Look, dice: np.ndarray, name: str, correlation: float, ax: Axes) -> None:
     """An indicator against the true Dice of each slice, (N,), 0..1; ``correlation``: by rank, for the title."""
     ax.plot(100 * dice, here.indicators[name], ".", color=INK)
-    ax.set(title=f"{name}: {correlation:.2f}", xlabel="true Dice, %")
+    ax.set(title=f"{name}: {correlation:.2f}", xlabel="true Dice, %", ylabel=name)
