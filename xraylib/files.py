@@ -67,9 +67,14 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def as_json(content: dict) -> bytes:
+    """Readable JSON, as `write_json` writes it."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write readable JSON, whole or not at all."""
-    replace(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
+    replace(path, lambda part: part.write_bytes(as_json(content)))
 
 
 @contextmanager
