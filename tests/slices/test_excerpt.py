@@ -61,7 +61,7 @@ def test_uint8_uses_the_whole_range(tmp_path):
     ([np.zeros((20, 20), np.uint16)], "one grey level only"),
     ([np.full((20, 20), np.nan, np.float32)], "one grey level only"),
     ([np.eye(20, dtype=np.uint16), np.eye(24, dtype=np.uint16)], r"all must have the same size"),
-    ([np.eye(8, dtype=np.uint16)], "at least 16 px"),
+    ([np.eye(8, dtype=np.uint16)], "16 px a side or more"),
 ])
 def test_what_cannot_be_looked_at_is_one_sentence(tmp_path, arrays, message):
     with pytest.raises(DataError, match=message):

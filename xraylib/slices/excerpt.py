@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tiff import SMALLEST, DataError, open_volume
+from .tiff import DataError, open_volume
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ def excerpt(path: str | Path, most: int = 48, side: int = 501, run: int = 3) -> 
     """
     pages = open_volume(path)
     for page in pages:
-        if page.shape != pages[0].shape or min(page.shape) < SMALLEST:
-            raise DataError(f"{page.file} holds a slice of {page.shape} px, the first one {pages[0].shape}; all must "
-                            f"have the same size, and at least {SMALLEST} px a side.")
+        if page.shape != pages[0].shape:
+            raise DataError(f"{page.file} is {page.shape} px, the first slice {pages[0].shape}; all must have the same "
+                            "size: crop them, or take it away.")
     chosen, (rows, columns), note = cut(len(pages), pages[0].shape, most, side, run)
     found = [pages[index].rows(rows.start, rows.stop)[:, columns] for index in chosen]
     return Excerpt(as_uint16(found, Path(path)), chosen + 1, f"{note}, {pages[0].dtype.name}.")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tiff import SMALLEST, DataError, find, read, write
+from .tiff import DataError, find, read, write
 
 PHASES = ("pore", "YSZ", "nickel")
 LABEL_VALUES = (0, 128, 255)  # how a label file writes the class indices 0, 1, 2: the one place that says so
@@ -142,9 +142,9 @@ def load(folder: str | Path) -> Slices:
         image, mask = read(images[number], np.uint16), read(masks[number], np.uint8)
         slices.images.append(image)
         for path, array in ((images[number], image), (masks[number], mask)):
-            if array.shape != slices.shape or min(array.shape) < SMALLEST:
+            if array.shape != slices.shape:
                 raise DataError(f"{path} is {array.shape} px, the first slice {slices.shape}; all must have the same "
-                                f"size, {SMALLEST} px a side or more.")
+                                "size: crop them, or take it away.")
         if image.min() == image.max():
             raise DataError(f"{images[number]} holds one grey level only, {image.min()}; export it again, or take it "
                             "and its label away.")

@@ -163,6 +163,9 @@ def check(page: tifffile.TiffPage, first: tifffile.TiffPage, path: Path, number:
         colours = tifffile.PHOTOMETRIC(page.photometric).name
         raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, {colours}; slices must be grey "
                         f"(MINISBLACK), (height, width), and {', '.join(TYPES[:-1])} or {TYPES[-1]}: save it so.")
+    if min(page.shape) < SMALLEST:
+        raise DataError(f"{path}, page {number} is {page.shape} px; slices must have {SMALLEST} px a side or more: "
+                        "crop less, or take it away.")
     if (page.shape, page.dtype) != (first.shape, first.dtype):
         raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, page 1 {first.dtype.name} of "
                         f"{first.shape}; all must be alike: save one file a slice.")
