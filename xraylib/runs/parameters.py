@@ -59,7 +59,7 @@ def _number(value: Any) -> float:
 
 def _slices(none: bool = False):
     """A check that the value is a number of slices, or a part of one."""
-    return _whole(1, 100_000, none, ", or a part of a slice between 0 and 1,")
+    return _whole(1, 100_000, none, ", or a part of a slice between 0 and 1")
 
 
 def one_of(*allowed: str):
