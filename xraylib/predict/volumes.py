@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from tqdm import tqdm
 
-from ..files import as_json, clean, replace, write_json
+from ..files import as_json, clean, expanded, replace, write_json
 from ..slices.labelled import PALETTES, as_values, to_classes
 from ..slices.tiff import DataError, Page, open_volume, resolution
 from ..unet import UNet
@@ -39,7 +39,8 @@ def contrast(pages: list[Page], model: UNet) -> tuple[float, float, str]:
     sample = sample[np.isfinite(sample)]
     mean, deviation = (sample.mean(), sample.std()) if sample.size else (0.0, 0.0)
     if deviation == 0:
-        raise DataError(f"{pages[0].file.parent} holds one grey level only; there is nothing to segment.")
+        raise DataError(f"{pages[0].file} and the slices after it hold one grey level only, or no number; there is "
+                        "nothing to segment: export them again.")
     ours, spread = model.grey.tolist()
     here = f"{pages[0].dtype.name}, grey levels {mean:.4g} ± {deviation:.4g} (mean ± deviation)"
     there = f"the training set's uint16, {ours:.0f} ± {spread:.0f}"
@@ -162,7 +163,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     ``every``: a preview of each such slice. ``side`` of the tiles, px (0: as memory allows). ``workers``,
     ``scheduler``: see `workers.spread`. Raises `DataError`, `WeightsError`, `WorkersError`.
     """
-    weights, source, target = (Path(path).expanduser().resolve() for path in (weights, source, target))
+    weights, source, target = (expanded(path).resolve() for path in (weights, source, target))
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file; name a folder for the segmented slices.")
     if target.is_relative_to(source):
@@ -194,14 +195,15 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
         inside = range(part.start - seen[0], part.stop - seen[0])
         tasks.append(Task(weights, digest, [pages[index] for index in seen], inside, gain, offset, side, paths[part],
                           marks[part], pictures[part]))
+    todo = [task for task in tasks if task.missing()]
+    missing = [task.missing() for task in todo]
+    done = spread(do, todo, workers, scheduler)
     target.mkdir(parents=True, exist_ok=True)
     for place in (target, target / "preview"):
         clean(place)
     write_json(target / RECORD, record)
     print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
-    todo = [task for task in tasks if task.missing()]
-    missing = [task.missing() for task in todo]
     with tqdm(total=len(pages), initial=len(pages) - sum(missing), desc="predicting", unit="slice") as bar:
-        for index, _ in spread(do, todo, workers, scheduler):
+        for index, _ in done:
             bar.update(missing[index])
     return paths

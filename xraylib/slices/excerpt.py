@@ -64,7 +64,7 @@ def as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
     every = np.concatenate([few[::7] for few in finite])
     low, high = np.percentile(every, [0.1, 99.9]) if every.size else (0, 0)
     if low == high:
-        raise DataError(f"{path} holds one grey level only; there is nothing to segment.")
+        raise DataError(f"{path} holds one grey level only, or no number; export it again, or name another volume.")
     if images[0].dtype.kind == "u":
         return [image.astype(np.uint16) * np.uint16(257 if image.dtype.itemsize == 1 else 1) for image in images]
     filled = [np.where(np.isfinite(image), image, few.mean() if few.size else low)

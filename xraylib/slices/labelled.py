@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import expanded
 from .tiff import DataError, find, read, write
 
 PHASES = ("pore", "YSZ", "nickel")
@@ -135,7 +136,7 @@ def load(folder: str | Path) -> Slices:
     Raises `DataError` for a wrong folder, unpaired files, a damaged TIFF, a wrong dtype, shape or label value, and an
     image of one grey level.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     images, masks = paired(folder)
     slices = Slices([], [], np.array(list(images)), np.zeros(len(images)))
     for number in images:

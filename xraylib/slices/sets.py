@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..files import home, said, whole_folder
+from ..files import expanded, home, said, whole_folder
 from . import excerpt, labelled, second, synthetic, tiff
 from .labelled import Slices
 from .tiff import DataError
@@ -88,7 +88,7 @@ def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> t
     "" is the second built-in sample, whose labels are known; a folder in the layout of `labelled.load` has labels, too;
     any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `excerpt.excerpt`.
     """
-    folder = Path(volume).expanduser()
+    folder = expanded(volume)
     if volume and not (folder / "labels").is_dir():
         return excerpt.excerpt(volume, most, side), None
     whole = labelled.load(folder) if volume else built_in_second(profile)
@@ -131,7 +131,7 @@ def open_source(profile: str, data_dir: str = "") -> Source:
     if n_test < 1:
         raise DataError(f"{data_dir} holds {len(slices)} labelled slices; at least 10 are needed to train and test.")
     return Source(slices[:len(slices) - n_test - gap], slices[len(slices) - n_test:],
-                  str(data_dir), slices.fingerprint(), (profile, str(Path(data_dir).expanduser().resolve())))
+                  str(data_dir), slices.fingerprint(), (profile, str(expanded(data_dir).resolve())))
 
 
 def gap_of(n: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from ..files import said
+from ..files import expanded, said
 
 SMALLEST = 16       # px a side of a slice that is worth a look
 MOST_PACKED = 2000  # a compressed page of more bytes than this times its file's is no image: zlib reaches 1030
@@ -190,11 +190,11 @@ def _next(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
 
 def open_volume(path: str | Path) -> list[Page]:
     """The slices of a TIFF file, or of all TIFF files of a folder, in the order of their numbers."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_file():
         return pages_of(path)
     if not path.is_dir():
-        raise DataError(f"{path} is neither a TIFF file nor a folder of TIFF files.")
+        raise DataError(f"{path} is neither a TIFF file nor a folder of TIFF files; check the path.")
     pages = [page for file in find(path).values() for page in pages_of(file)]
     for page in pages:
         if page.dtype.name != pages[0].dtype.name:
