@@ -70,12 +70,17 @@ def test_a_header_that_does_not_fit_is_refused_before_a_network_is_made(tmp_path
     assert len(str(raised.value)) < 500 and "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, number):
+@pytest.mark.parametrize(("name", "tensor"), [
+    ("head.bias", torch.full((3,), torch.nan)), ("head.bias", torch.full((3,), torch.inf)),
+    ("head.bias", torch.full((3,), 1e300, dtype=torch.float64)), ("head.bias", torch.zeros(3, dtype=torch.complex64)),
+    ("stem.layers.1.running_mean", torch.zeros(2, dtype=torch.int64)), ("stem.layers.1.running_var", -torch.ones(2)),
+    ("stem.layers.1.num_batches_tracked", torch.tensor(1.5)), ("grey", torch.tensor([30000.0, 0.0]))])
+def test_weights_that_no_network_can_have_are_refused(tmp_path, name, tensor):
+    """With them it would predict one phase everywhere, or not at all."""
     model = UNet(2, 1)
-    model.head.bias.data[0] = number
-    save_weights(model, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="not finite"):
+    facts = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
+    save_file(model.state_dict() | {name: tensor}, tmp_path / "w.safetensors", facts)
+    with pytest.raises(WeightsError, match="not finite, or of a wrong type|that cannot be"):
         load_weights(tmp_path / "w.safetensors")
 
 
