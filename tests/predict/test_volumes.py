@@ -22,6 +22,7 @@ from xraylib.predict import network, volumes
 from xraylib.predict.network import folded, logits_of, predict, save_weights
 from xraylib.slices.tiff import DataError, open_volume
 from xraylib.unet import UNet
+from xraylib.workers import WorkersError
 
 
 def a_network(padding="same"):
@@ -334,6 +335,13 @@ def test_neighbouring_slices_of_two_sizes_are_refused(tmp_path):
         tifffile.imwrite(tmp_path / f"in/s{number}.tif", volume(1, side, side)[0])
     with pytest.raises(DataError, match=r"s2.tif is \(60, 60\) px, the first slice \(50, 50\)"):
         volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "in", tmp_path / "out")
+
+
+def test_a_scheduler_that_is_none_is_told_before_anything_is_written(weights, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", volume(1)[0])
+    with pytest.raises(WorkersError, match="'here' is no address of a Dask scheduler"):
+        volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out", scheduler="here")
+    assert not (tmp_path / "out").exists()
 
 
 def test_slices_are_not_taken_for_their_own_segmentation(weights, tmp_path):
