@@ -64,6 +64,7 @@ bench: .venv/ready
 	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
 
 prove: .venv/ready
+	$(BIN)/python tests/prove/mutated.py
 	$(BIN)/python tests/prove/volumes.py
 	for place in colab binder; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tests/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real $(DATA))

@@ -4,6 +4,7 @@ import logging
 import re
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from pathlib import Path
 
@@ -157,17 +158,17 @@ def pages_of(path: Path) -> list[Page]:
 
 def check(page: tifffile.TiffPage, first: tifffile.TiffPage, path: Path, number: int) -> None:
     """Raise `DataError` where a page is no grey slice, unlike the first, or where not all of its pixels are there."""
-    kind = "none" if page.dtype is None else page.dtype.name
-    grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and len(page.shape) == 2 and page.samplesperpixel == 1
+    kind, size = "none" if page.dtype is None else page.dtype.name, tuple(map(int, page.shape))
+    grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and len(size) == 2 and page.samplesperpixel == 1
     if not grey or kind not in TYPES:
         colours = tifffile.PHOTOMETRIC(page.photometric).name
-        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, {colours}; slices must be grey "
+        raise DataError(f"{path}, page {number} holds {kind} of shape {size}, {colours}; slices must be grey "
                         f"(MINISBLACK), (height, width), and {', '.join(TYPES[:-1])} or {TYPES[-1]}: save it so.")
-    if min(page.shape) < SMALLEST:
-        raise DataError(f"{path}, page {number} is {page.shape} px; slices must have {SMALLEST} px a side or more: "
+    if min(size) < SMALLEST:
+        raise DataError(f"{path}, page {number} is {size} px; slices must have {SMALLEST} px a side or more: "
                         "crop less, or take it away.")
-    if (page.shape, page.dtype) != (first.shape, first.dtype):
-        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, page 1 {first.dtype.name} of "
+    if (size, page.dtype) != (first.shape, first.dtype):
+        raise DataError(f"{path}, page {number} holds {kind} of shape {size}, page 1 {first.dtype.name} of "
                         f"{first.shape}; all must be alike: save one file a slice.")
     held = path.stat().st_size
     if page.nbytes > MOST_PACKED * held:
@@ -209,10 +210,13 @@ def open_volume(path: str | Path) -> list[Page]:
 
 
 def resolution(page: Page) -> dict:
-    """The resolution tags of a slice, as `tifffile.imwrite` takes them."""
+    """The resolution tags of a slice, as `tifffile.imwrite` takes them; none where they are not there or mean none."""
     with tifffile.TiffFile(page.file) as tif:
         tags = tif.pages[min(page.index, len(tif.pages) - 1)].tags
-        if "XResolution" not in tags or "YResolution" not in tags:
+        try:
+            pairs = tags["XResolution"].value, tags["YResolution"].value
+            unit = tifffile.RESUNIT(tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2)
+            sound = all(Fraction(over, under) > 0 for over, under in pairs)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
             return {}
-        unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
-        return {"resolution": (tags["XResolution"].value, tags["YResolution"].value), "resolutionunit": unit}
+    return {"resolution": pairs, "resolutionunit": unit} if sound else {}
