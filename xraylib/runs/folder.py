@@ -167,6 +167,8 @@ def load(folder: str | Path) -> Run:
     for name, read in (("config.json", _config), ("history.csv", _history), ("result.json", _scores)):
         try:
             parts.append(read(folder / name))
+        except PermissionError:
+            raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
             raise RunError(f"{folder / name} is damaged ({said(error)}); delete {folder}, and run its notebook "
                            "again.") from error

@@ -148,7 +148,7 @@ def pages_of(path: Path) -> list[Page]:
             if any(offset is not None and offset + pages[0].nbytes > size for offset in offsets):
                 raise cut_short(path)
             shape = pages[0].shape
-    except DataError:
+    except (DataError, PermissionError):
         raise
     except Exception as error:
         raise unreadable(path, error) from error
