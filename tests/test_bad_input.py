@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -32,13 +33,13 @@ from safetensors.torch import load_file, save_file
 
 from xraylib import __main__, workers
 from xraylib.predict.network import save_weights
+from xraylib.predict.volumes import predict_volume
 from xraylib.runs.folder import execute, load
 from xraylib.runs.parameters import CHECKS, ParameterError, check
 from xraylib.runs.profiles import configure
 from xraylib.slices import sets
 from xraylib.slices.labelled import save
 from xraylib.unet import UNet
-from xraylib.workers import spread
 
 SET = "sweep 01_baseline -p profile=tiny -p steps=1 -p data_dir=set"
 PREDICT = "predict model.safetensors volume out"
@@ -217,7 +218,7 @@ ODDITIES: dict[str, tuple[str, Callable]] = {
 READERS: dict[str, tuple[str, str | Callable]] = {
     "an image": ("set/data/slice_0002.tif", SET), "a label": ("set/labels/slice_0002.tif", SET),
     "a slice to be segmented": ("volume/slice_0002.tif", PREDICT),
-    "a slice to be looked at": ("volume/slice_0002.tif", lambda: sets.open_volume("volume", "tiny")),
+    "a slice to be looked at": ("volume/slice_0002.tif", partial(sets.open_volume, "volume", "tiny")),
     "an image to be converted": ("set/data/slice_0002.tif", "data convert set new"),
 }
 
@@ -453,6 +454,7 @@ for more, sentence in [
     *((f"-p seed={text}", f"seed is '{text}'; {SEED}") for text in ("", "0x10", "1_0", "zero", "1.5", "-1", "nan")),
     ("-p seed=0:1000 -p n_train=1:200", "these parameters make 199,000 runs; a sweep has 100,000 at most"),
     ("-p n_train=400", f"n_train + n_val is 400 + 1 = 401, {LOWER}"), ("-p n_val=10", f"n_val is 1 + 10 = 11, {LOWER}"),
+    ("-p n_train=4,400", f"n_train + n_val is 400 + 1 = 401, {LOWER}"),
     ("-p n_val=60", f"n_train + n_val is 1 + 60 = 61, {LOWER}"),
     ("-p n_train=8 -p n_val=3", f"n_train + n_val is 8 + 3 = 11, {LOWER}"),
     ("-p n_train=0.5 -p n_val=10", f"n_train + n_val is 1 + 10 = 11, {LOWER}"),
@@ -477,6 +479,8 @@ for name, line, sentence in [
      "noise_std is 5, less than noise_min, 6; raise the one or lower the other"),
 ]:
     case(f"sweep {name}", sentence, line)
+case("sweep of cubes with transforms", CUBES,
+     partial(configure, "09_three_d", profile="tiny", dims=3, transforms=["blur"]))
 case("sweep of transforms without its own", "transforms is ['blur']; 07_fresh_noise is nothing without 'noise': add it",
      partial(configure, "07_fresh_noise", profile="tiny", transforms=["blur"]))
 
@@ -498,9 +502,9 @@ def server(answer: bytes | None):
 
 
 def asked(answer: bytes | None) -> None:
-    """Work is given to such a server."""
+    """A prediction is given to such a server."""
     with server(answer) as address:
-        list(spread(len, ["work"], scheduler=address))
+        predict_volume("flat.safetensors", "volume", "out", scheduler=address)
 
 
 for name, answer in (("nobody", None), ("a silent server", b""), ("a web server", b"HTTP/1.1 400 Bad Request\r\n\r\n")):
@@ -511,6 +515,12 @@ for name, answer in (("nobody", None), ("a silent server", b""), ("a web server"
 # -- predictions ------------------------------------------------------------------------------------------------------
 
 
+def in_volume(change: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    """All slices of the volume, changed."""
+    return lambda: [rewritten(path, change)() for path in Path("volume").iterdir()]
+
+
+NO_LEVELS = "one grey level only, or no number; export it again, or name another volume"
 WEIGHTS = "model.safetensors is no weights file of this library, or damaged ( ... {}"
 TODO = " ... train the run again, or name the model.safetensors of a complete run"
 MODEL = Path("model.safetensors")
@@ -566,17 +576,25 @@ for name, sentence, spoil in [
 ]:
     case(f"weights {name}", WEIGHTS.format(sentence) + TODO, PREDICT, spoil)
 
+LOOK = partial(sets.open_volume, "volume", "tiny")
+for name, sentence, *spoil in [
+    ("that is not there", "volume is neither a TIFF file nor a folder of TIFF files; check the path",
+     lambda: shutil.rmtree("volume")),
+    ("of one grey level", f"volume holds {NO_LEVELS}", in_volume(np.zeros_like)),
+    ("of NaN", f"volume holds {NO_LEVELS}", in_volume(lambda array: np.full(array.shape, np.nan, np.float32))),
+    ("of two sizes", "slice_0002.tif is (18, 24) px, the first slice (20, 24); all must have the same size: crop them",
+     rewritten(Path("volume/slice_0002.tif"), lambda array: array[2:])),
+    ("of two types", "slice_0002.tif holds float32, the first file uint16; all must have the same dtype",
+     rewritten(Path("volume/slice_0002.tif"), lambda array: array.astype(np.float32))),
+]:
+    case(f"looked at: a volume {name}", sentence, LOOK, *spoil)
+
 RECORD = Path("out/prediction.json")
 
 
 def predicted(*after: Callable[[], object]) -> list[Callable[[], object]]:
     """A prediction has been made, and then something is done."""
-    return [lambda: __main__.predict_volume("flat.safetensors", "volume", "out"), *after]
-
-
-def in_volume(change: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    """All slices of the volume, changed."""
-    return lambda: [rewritten(path, change)() for path in Path("volume").iterdir()]
+    return [lambda: predict_volume("flat.safetensors", "volume", "out"), *after]
 
 
 AGAINST = "was not made of ... volume as it is now by these weights; name another folder, or take that file away"
@@ -766,3 +784,24 @@ def test_it_is_one_sentence_and_nothing_is_written(name, place, monkeypatch, cap
         said = told(call, monkeypatch, capsys)
     must_say(sentence, said)
     assert held(place) == before
+
+
+# -- two at once ------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_that_make_the_same_data_and_the_same_run_at_once_end_as_one_alone(tmp_path, home, monkeypatch):
+    words = "sweep 01_baseline -p profile=tiny -p steps=12 -p evaluations=12"
+    commands = [subprocess.Popen([sys.executable, "-m", "xraylib", *words.split()], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in commands:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
+    assert len(list((home / "data/built-in").iterdir())) == 2 and not list(home.rglob("*.part*"))
+    source, config = sets.open_source("tiny"), configure("01_baseline", profile="tiny", steps=12, evaluations=12)
+    monkeypatch.setenv("XRAYLIB_HOME", str(tmp_path / "alone"))
+    alone = execute(config, source).folder
+    found = home / alone.relative_to(tmp_path / "alone")
+    names = [{str(path.relative_to(each)) for path in each.rglob("*")} for each in (found, alone)]
+    assert names[0] == names[1] and (found / "result.json").read_text() == (alone / "result.json").read_text()
+    one, other = (load_file(each / "model.safetensors") for each in (found, alone))
+    assert all(torch.equal(one[name], other[name]) for name in one)

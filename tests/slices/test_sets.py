@@ -102,12 +102,6 @@ def test_a_folder_gives_its_last_tenth_after_a_gap_to_the_test_block(folder):
     assert opened.slices.numbers.tolist() == list(range(1, 36))
 
 
-def test_a_folder_too_small_to_test_on_is_refused(tmp_path):
-    labelled.save(blobs(9, 16, 16), tmp_path / "few")
-    with pytest.raises(DataError, match="at least 10 are needed"):
-        sets.open_source("tiny", str(tmp_path / "few"))
-
-
 def test_built_in_slices_are_made_once_and_whole(home, monkeypatch):
     first = sets.open_source("tiny")
     assert (len(first.slices), len(first.test)) == (48, 8) and first.slices.shape == (128, 128)
