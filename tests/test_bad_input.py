@@ -86,6 +86,8 @@ def place(good, monkeypatch):
         monkeypatch.setenv("XRAYLIB_HOME", f"{folder}/home")
         monkeypatch.chdir(folder)
         monkeypatch.setattr(workers, "ANSWER_WITHIN", 0.5)
+        for name in ("PROFILE", "SEEDS", "DATA"):
+            monkeypatch.setenv(f"XRAYLIB_{name}", "")               # so that what a case sets is taken back
         yield Path(folder)
         for path in Path(folder).rglob("*"):
             if path.is_dir() and not path.is_symlink():
@@ -479,6 +481,15 @@ for name, line, sentence in [
      "noise_std is 5, less than noise_min, 6; raise the one or lower the other"),
 ]:
     case(f"sweep {name}", sentence, line)
+for name, value, sentence in [
+    ("PROFILE", "lptop", "profile is 'lptop'; it must be one of '', 'tiny', 'laptop', 'paper'"),
+    ("SEEDS", "3x", "n_seeds is '3x'; it must be a whole number from 1 to 100"),
+    ("SEEDS", "0", "n_seeds is '0'; it must be a whole number from 1 to 100"),
+    ("DATA", "nowhere", "nowhere/data is not a folder; data_dir must name a folder that holds data/ (images) and"),
+]:
+    case(f"environment: XRAYLIB_{name}={value}", sentence,
+         "sweep 01_baseline" if name != "SEEDS" else partial(check, n_seeds=None),
+         partial(os.environ.__setitem__, f"XRAYLIB_{name}", value))
 case("sweep of cubes with transforms", CUBES,
      partial(configure, "09_three_d", profile="tiny", dims=3, transforms=["blur"]))
 case("sweep of transforms without its own", "transforms is ['blur']; 07_fresh_noise is nothing without 'noise': add it",
@@ -658,6 +669,8 @@ for name, line, sentence, *spoil in [
     ("with a picture of every 1_0", f"{FLAT} --preview 1_0", f"argument --preview: '1_0' {COUNT}"),
     ("in tiles of x", f"{FLAT} --tile x", f"argument --tile: 'x' {COUNT}"),
     ("without OUT", "predict flat.safetensors volume", "the following arguments are required: OUT"),
+    ("by a thousand workers", f"{FLAT} --workers 1000", "1000 workers are more than this machine of ... cores "
+     "can feed; give"),
     ("by a scheduler nowhere", f"{FLAT} --scheduler here", f"'here' {ADDRESS}"),
 ]:
     case(f"predict: {name}", sentence, line, *spoil)

@@ -17,6 +17,7 @@ import torch
 from .files import home, said
 
 ANSWER_WITHIN = 10  # seconds for a scheduler to answer
+MOST_A_CORE = 4     # local workers
 
 
 class WorkersError(RuntimeError):
@@ -29,11 +30,15 @@ def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
 
     ``workers``: 0 for this process, one after the other, else so many local processes. ``scheduler``: the address of a
     Dask cluster (``tcp://...``) instead, whose machines must see `files.home`, the data and this library. What a killed
-    worker had in hand is done by another. Raises `WorkersError`, before anything is begun where no scheduler answers,
-    and what ``call`` raises.
+    worker had in hand is done by another. Raises `WorkersError`, before anything is begun where no scheduler answers
+    or there are more workers than `MOST_A_CORE` says, and what ``call`` raises.
     """
     if not (workers or scheduler):
         return ((index, call(item)) for index, item in enumerate(items))
+    most = MOST_A_CORE * (os.cpu_count() or 1)
+    if workers > most:
+        raise WorkersError(f"{workers} workers are more than this machine of {os.cpu_count()} cores can feed; give "
+                           f"{most} or fewer, best one a core.")
     if find_spec("distributed") is None:
         raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"')
     if scheduler:
