@@ -64,7 +64,7 @@ def extreme(content: bytearray, rng: np.random.Generator) -> None:
 
 
 def entry(content: bytearray, rng: np.random.Generator) -> None:
-    """Code, type, count or value of an entry of the first directory becomes another: what a tag says is no longer so."""
+    """Code, type, count or value of an entry of the first directory becomes another."""
     order, (first,) = ("<", ">")[content[:2] == b"MM"], struct.unpack_from("<H", content, 2)
     big = 43 in (first, first >> 8)
     start = struct.unpack_from(order + "IQ"[big], content, 8 if big else 4)[0]
@@ -113,8 +113,12 @@ def by_pages(path: Path) -> None:
         tifffile.imwrite(BytesIO(), page.whole(), **tiff.resolution(page))
 
 
-READERS: tuple[Callable[[Path], object], ...] = (
-    by_pages, excerpt, lambda path: tiff.read(path, np.uint16), lambda path: to_classes(tiff.read(path, np.uint8), path))
+def as_label(path: Path) -> None:
+    """As the labels of a data set are read."""
+    to_classes(tiff.read(path, np.uint8), path)
+
+
+READERS: tuple[Callable[[Path], object], ...] = (by_pages, as_label, excerpt, lambda path: tiff.read(path, np.uint16))
 
 
 def outcome(content: bytes, path: Path) -> str:
