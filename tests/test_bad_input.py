@@ -12,6 +12,7 @@ import re
 import reprlib
 import shlex
 import shutil
+import signal
 import socket
 import stat
 import struct
@@ -77,9 +78,15 @@ def good(tmp_path_factory):
     return folder
 
 
+def hangs(*_) -> None:
+    """What waits for ever is ended."""
+    raise TimeoutError("it hangs")
+
+
 @pytest.fixture
 def place(good, monkeypatch):
-    """A copy of it, in which the test stands, and which other users can reach."""
+    """A copy of it, in which the test stands for a minute at most, and which other users can reach."""
+    before = signal.signal(signal.SIGALRM, hangs)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(good, folder, dirs_exist_ok=True)
         os.chmod(folder, 0o755)
@@ -88,7 +95,10 @@ def place(good, monkeypatch):
         monkeypatch.setattr(workers, "ANSWER_WITHIN", 0.5)
         for name in ("PROFILE", "SEEDS", "DATA"):
             monkeypatch.setenv(f"XRAYLIB_{name}", "")               # so that what a case sets is taken back
+        signal.alarm(60)
         yield Path(folder)
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
         for path in Path(folder).rglob("*"):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)
