@@ -583,6 +583,7 @@ for name, sentence, spoil in [
     ("of depth 0", "its depth is 0, not from 1 to 6", header(depth=0)),
     ("of depth two", "invalid literal", header(depth="two")),
     ("of width 10^9", "its width is 1000000000, not from 1 to 512", header(width=10**9)),
+    ("of 512 x 6, 60 GB", "Missing key", header(width=512, depth=6)),
     ("of another width", "size mismatch", header(width=4)), ("of another depth", "Missing key", header(depth=2)),
     ("of 2 classes", "its n_classes is 2, not from 3 to 3", header(n_classes=2)),
     ("of 5 classes", "its n_classes is 5, not from 3 to 3", header(n_classes=5)),
