@@ -64,6 +64,7 @@ bench: .venv/ready
 	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
 
 prove: .venv/ready
+	$(BIN)/python tests/prove/mutated.py
 	$(BIN)/python tests/prove/volumes.py
 	for fault in kill disk; do $(BIN)/python tests/prove/faults.py $$fault || exit 1; done
 	for place in colab binder lowest newest; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done

@@ -9,10 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def expanded(path: str | Path) -> Path:
+    """A path as a reader gives it: ~ is a home folder, and stays as it is where there is no such user."""
+    return Path(os.path.expanduser(path))
+
+
 def home() -> Path:
     """The folder that holds data/ and runs/: $XRAYLIB_HOME, else the repository, else the current folder."""
     if os.environ.get("XRAYLIB_HOME"):
-        return Path(os.environ["XRAYLIB_HOME"]).expanduser()
+        return expanded(os.environ["XRAYLIB_HOME"])
     repository = Path(__file__).resolve().parents[1]
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
@@ -67,9 +72,14 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def as_json(content: dict) -> bytes:
+    """Readable JSON, as `write_json` writes it."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write readable JSON, whole or not at all."""
-    replace(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
+    replace(path, lambda part: part.write_bytes(as_json(content)))
 
 
 @contextmanager

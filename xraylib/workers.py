@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from .files import home, said
 
 ANSWER_WITHIN = 10  # seconds for a scheduler to answer
+MOST_A_CORE = 4     # local workers
 
 
 class WorkersError(RuntimeError):
@@ -28,11 +30,23 @@ def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
 
     ``workers``: 0 for this process, one after the other, else so many local processes. ``scheduler``: the address of a
     Dask cluster (``tcp://...``) instead, whose machines must see `files.home`, the data and this library. What a killed
-    worker had in hand is done by another. Raises `WorkersError`, and what ``call`` raises.
+    worker had in hand is done by another. Raises `WorkersError`, before anything is begun where no scheduler answers
+    or there are more workers than `MOST_A_CORE` says, and what ``call`` raises.
     """
     if not (workers or scheduler):
-        yield from ((index, call(item)) for index, item in enumerate(items))
-        return
+        return ((index, call(item)) for index, item in enumerate(items))
+    most = MOST_A_CORE * (os.cpu_count() or 1)
+    if workers > most:
+        raise WorkersError(f"{workers} workers are more than this machine of {os.cpu_count()} cores can feed; give "
+                           f"{most} or fewer, best one a core.")
+    if find_spec("distributed") is None:
+        raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"')
+    if scheduler:
+        _must_answer(scheduler)
+    return _elsewhere(call, items, workers, scheduler)
+
+
+def _elsewhere(call: Callable[[Any], Any], items: Sequence, workers: int, scheduler: str) -> Iterator[tuple[int, Any]]:
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
     with _client(workers, scheduler) as client:
         from distributed import KilledWorker, as_completed
@@ -86,13 +100,9 @@ def _client(workers: int, scheduler: str) -> Iterator:
     again page by page: twice the time. Local workers are started without that. What Dask writes into this process's
     environment for them is taken back.
     """
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"') from error
+    import dask
+    from distributed import Client, LocalCluster
     if scheduler:
-        _must_answer(scheduler)
         with Client(scheduler, timeout=ANSWER_WITHIN) as client:
             yield client
         return

@@ -45,37 +45,17 @@ def test_weights_come_back_as_they_were_saved(tmp_path):
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "w.safetensors").stat().st_size
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-50]),
-                                   lambda path: path.write_text("weights")])
-def test_damaged_weights_are_one_sentence(tmp_path, spoil):
-    path = tmp_path / "w.safetensors"
-    save_weights(UNet(2, 1), path)
-    spoil(path)
-    with pytest.raises(WeightsError, match="w.safetensors is no weights file"):
-        load_weights(path)
-
-
-@pytest.mark.parametrize(("header", "message"), [
-    ({"depth": "40"}, "its depth is 40, not from 1 to 6"), ({"width": str(10**9)}, "its width is 1000000000, not from"),
-    ({"width": "512", "depth": "6"}, "Missing key"), ({"n_classes": "5"}, "its n_classes is 5, not from 3 to 3"),
-    ({"n_classes": "2"}, "its n_classes is 2"), ({"depth": "two"}, "invalid literal"), ({"padding": "full"}, "padding"),
-    ({"dims": "3"}, "size mismatch"), ({"context": "1"}, "size mismatch"), ({"context": "9"}, "its context is 9")])
-def test_a_header_that_does_not_fit_is_refused_before_a_network_is_made(tmp_path, header, message):
-    """A network of 512 x 6 would take 60 GB."""
-    path, model = tmp_path / "w.safetensors", UNet(2, 1)
-    facts = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
-    save_file(model.state_dict(), path, facts | header)
-    with pytest.raises(WeightsError, match=message) as raised:
-        load_weights(path)
-    assert len(str(raised.value)) < 500 and "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, number):
+@pytest.mark.parametrize(("name", "tensor"), [
+    ("head.bias", torch.full((3,), torch.nan)), ("head.bias", torch.full((3,), torch.inf)),
+    ("head.bias", torch.full((3,), 1e300, dtype=torch.float64)), ("head.bias", torch.zeros(3, dtype=torch.complex64)),
+    ("stem.layers.1.running_mean", torch.zeros(2, dtype=torch.int64)), ("stem.layers.1.running_var", -torch.ones(2)),
+    ("stem.layers.1.num_batches_tracked", torch.tensor(1.5)), ("grey", torch.tensor([30000.0, 0.0]))])
+def test_weights_that_no_network_can_have_are_refused(tmp_path, name, tensor):
+    """With them it would predict one phase everywhere, or not at all."""
     model = UNet(2, 1)
-    model.head.bias.data[0] = number
-    save_weights(model, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="not finite"):
+    facts = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
+    save_file(model.state_dict() | {name: tensor}, tmp_path / "w.safetensors", facts)
+    with pytest.raises(WeightsError, match="not finite, or of a wrong type|that cannot be"):
         load_weights(tmp_path / "w.safetensors")
 
 

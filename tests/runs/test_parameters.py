@@ -10,48 +10,6 @@ from xraylib.runs.profiles import RECIPES, configure, of_equal_pixels
 from xraylib.slices.sets import SIZES
 
 
-@pytest.mark.parametrize(("name", "value", "message"), [
-    ("profile", "lptop", "profile is 'lptop'; it must be one of '', 'tiny', 'laptop', 'paper'"),
-    ("data_dir", 3, "data_dir is 3; it must be a text"),
-    ("seed", -1, "seed is -1; it must be a whole number from 0"),
-    ("seed", 1.5, "seed is 1.5; it must be a whole number"),
-    ("seed", None, "seed is None, not a number"),
-    ("n_train", 0, "n_train is 0; it must be a whole number from 1 to 100000 or None"),
-    ("n_train", 1.5, "n_train is 1.5; it must be a whole number from 1"),
-    ("n_train", -0.5, "n_train is -0.5; it must be a whole number from 1"),
-    ("n_val", True, "n_val is True, not a number"),
-    ("n_val", 0.5, "n_val is 0.5; it must be a whole number"),
-    ("lr", 2, "lr is 2; it must be a number from 1e-09 to 1 or None"),
-    ("depth", 7, "depth is 7; it must be a whole number from 1 to 6"),
-    ("n_seeds", "many", "n_seeds is 'many', not a number"),
-    ("sizes", 5, "sizes is 5; it must be a list"),
-    ("sizes", [5, 0], r"sizes\[1\] is 0; it must be"),
-    ("sizes", [0.25, 1.5], r"sizes\[1\] is 1.5; it must be a whole number from 1"),
-    ("sizes", [5, None], r"sizes\[1\] is None, not a number"),
-    ("crops", 32, r"crops is 32; it must be a list of sides in px, as \[32, 64\]"),
-    ("crops", [32, 4], r"crops\[1\] is 4; it must be a whole number from 8 to 4096"),
-    ("padding", "full", "padding is 'full'; it must be one of 'same', 'valid'"),
-    ("noise_min", -1, "noise_min is -1; it must be a number from 0 to 65535"),
-    ("split", "blocks", "split is 'blocks'; it must be one of 'random', 'block'"),
-    ("noise_std", -3, "noise_std is -3; it must be a number from 0 to 65535"),
-    ("noise_std", float("nan"), "noise_std is nan; it must be finite"),
-    ("voxel_nm", 0, "voxel_nm is 0; it must be a number from 0.001 to"),
-    ("steps", 0, "steps is 0; it must be"),
-    ("reuse", 1, "reuse is 1; it must be True or False"),
-    ("flips", "yes", r"flips is 'yes'; it must be True or False or None \(the default\)\."),
-    ("split_seed", -1, "split_seed is -1; it must be a whole number from 0 to 2147483647 or None"),
-    ("transforms", "rotate", "transforms is 'rotate'; it must be a list of 'rotate', 'scale', 'elastic', 'blur', "),
-    ("transforms", ["rotate", "flips"], r"transforms is \['rotate', 'flips'\]; it must be a list of"),
-    ("transforms", ["noise", "noise"], r"'noise', each at most once, or \[\] \(none\)\."),
-    ("transforms", [["noise"]], "it must be a list of"),
-    ("transforms", None, "transforms is None; it must be a list of"),
-    ("colour", 1, "unknown parameter 'colour'; the known ones are profile, data_dir"),
-])
-def test_wrong_values_are_named_with_what_is_allowed(name, value, message):
-    with pytest.raises(ParameterError, match=message):
-        check(**{name: value})
-
-
 def test_numbers_that_yaml_made_strings_of_are_read():
     assert check(noise_std="5e3", seed="7") == {"noise_std": 5000.0, "seed": 7}
 
@@ -194,14 +152,6 @@ def test_the_paper_profile_is_the_posters():
     assert (recipe.width, recipe.depth, recipe.lr, recipe.optimiser, recipe.batch, recipe.crop, recipe.epochs) == (
         64, 4, 1e-5, "rmsprop", 1, 0, 200)
     assert configure("04_size_sweep", profile="paper").recipe.steps == 105 * 200
-
-
-@pytest.mark.parametrize("wrong", [{"context": 1}, {"padding": "valid"}, {"transforms": ["blur"]}, {"crop": 0}])
-def test_a_network_of_volumes_is_trained_on_cubes_alone(wrong):
-    with pytest.raises(ParameterError, match="dims is 3: a network of volumes is trained on cubes"):
-        configure("09_three_d", profile="tiny", dims=3, **wrong)
-    with pytest.raises(ParameterError, match="dims is 4; it must be a whole number from 2 to 3"):
-        configure("09_three_d", profile="tiny", dims=4)
 
 
 def test_networks_of_volumes_change_the_name_of_no_older_run():

@@ -6,7 +6,6 @@ import tifffile
 
 from xraylib.slices import labelled, sets
 from xraylib.slices.excerpt import excerpt, spread_runs
-from xraylib.slices.tiff import DataError
 
 
 def save(folder, arrays):
@@ -55,22 +54,6 @@ def test_float32_is_stretched_and_holes_are_filled(tmp_path):
 def test_uint8_uses_the_whole_range(tmp_path):
     found = excerpt(save(tmp_path / "v", ramp(1, 16, 16, np.uint8)))
     assert found.images[0][0, 3] == 3 * 257 and found.images[0].dtype == np.uint16
-
-
-@pytest.mark.parametrize(("arrays", "message"), [
-    ([np.zeros((20, 20), np.uint16)], "one grey level only"),
-    ([np.full((20, 20), np.nan, np.float32)], "one grey level only"),
-    ([np.eye(20, dtype=np.uint16), np.eye(24, dtype=np.uint16)], r"all must have the same size"),
-    ([np.eye(8, dtype=np.uint16)], "at least 16 px"),
-])
-def test_what_cannot_be_looked_at_is_one_sentence(tmp_path, arrays, message):
-    with pytest.raises(DataError, match=message):
-        excerpt(save(tmp_path / "v", arrays))
-
-
-def test_no_volume_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="neither a TIFF file nor a folder"):
-        excerpt(tmp_path / "nowhere")
 
 
 # -- with labels for the end ------------------------------------------------------------------------------------------

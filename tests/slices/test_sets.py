@@ -82,7 +82,7 @@ def test_distance_is_to_the_nearest_training_slice():
     (3, (400, 100), (None, None), (2, 1)),
     (60, (400, 100), (0.25, None), (0.25, 59)),        # a part of a slice takes the place of one
     (60, (400, 100), (70, None), (70, 1)),
-    (60, (400, 100), (None, 60), (0, 60)),
+    (60, (400, 100), (None, 60), (1, 60)),             # `split` says so here, too
 ])
 def test_counts_shrink_to_what_is_there(n, asked, given, fits):
     assert sets.fit_counts(n, asked, *given) == fits
@@ -102,12 +102,6 @@ def test_a_folder_gives_its_last_tenth_after_a_gap_to_the_test_block(folder):
     assert opened.slices.numbers.tolist() == list(range(1, 36))
 
 
-def test_a_folder_too_small_to_test_on_is_refused(tmp_path):
-    labelled.save(blobs(9, 16, 16), tmp_path / "few")
-    with pytest.raises(DataError, match="at least 10 are needed"):
-        sets.open_source("tiny", str(tmp_path / "few"))
-
-
 def test_built_in_slices_are_made_once_and_whole(home, monkeypatch):
     first = sets.open_source("tiny")
     assert (len(first.slices), len(first.test)) == (48, 8) and first.slices.shape == (128, 128)
@@ -118,6 +112,13 @@ def test_built_in_slices_are_made_once_and_whole(home, monkeypatch):
     assert 0.5 < (truth == np.stack(first.slices.labels)).mean() < 1          # perfect labels beside the imperfect ones
     monkeypatch.setattr(sets.synthetic, "chunks", None)            # a second call makes nothing
     assert sets.open_source("tiny").slices.fingerprint() == first.slices.fingerprint()
+    for kind in ("data", "labels", "truth"):
+        lost = home / "data/built-in" / folders[0] / kind / "slice_0007.tif"
+        content = lost.read_bytes()
+        lost.unlink()
+        with pytest.raises(DataError, match=f"{folders[0]} is damaged .*{kind}.*; delete this folder: it is made agai"):
+            sets.open_source("tiny")
+        lost.write_bytes(content)
 
 
 def test_the_perfect_test_block_differs_in_its_labels_alone():

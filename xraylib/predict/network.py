@@ -115,12 +115,12 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
 def load_weights(path: str | Path) -> UNet:
     """The network of a weights file, in evaluation mode, on the best device.
 
-    Raises `WeightsError`, also for a network that is larger than any (`LIMITS`) and for numbers that are not finite.
+    Raises `WeightsError`, also for a network that is larger than any (`LIMITS`) and for numbers that it cannot hold.
     """
     try:
         if not Path(path).is_file():
-            raise FileNotFoundError("there is no such file")
-        with safe_open(path, "pt") as file:
+            raise FileNotFoundError("there is no file of that name")
+        with open(path, "rb"), safe_open(path, "pt") as file:           # which calls missing what may not be read
             header = {"dims": 2, "context": 0} | file.metadata()                # older files have neither
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         size = {name: int(header[name]) for name in LIMITS}
@@ -130,9 +130,13 @@ def load_weights(path: str | Path) -> UNet:
         with torch.device("meta"):                              # whatever the header says, this takes no memory
             model = UNet(**size, padding=header["padding"])
         floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
+        real = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
         model.load_state_dict(tensors | floats, assign=True)
-        if not all(tensor.isfinite().all() for tensor in floats.values()) or model.grey[1] <= 0:
-            raise ValueError("it holds numbers that are not finite, or a deviation of 0")
+        variances = [tensor for name, tensor in floats.items() if name.endswith("running_var")]
+        if real != set(floats) or not all(tensor.isfinite().all() for tensor in floats.values()):
+            raise ValueError("it holds numbers that are not finite, or of a wrong type")
+        if model.grey[1] <= 0 or any((tensor < 0).any() for tensor in variances):
+            raise ValueError("it holds a deviation or a variance that cannot be")
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no weights file of this library, or damaged ({said(error)}); train the run "
                            "again, or name the model.safetensors of a complete run.") from error

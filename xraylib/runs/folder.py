@@ -163,32 +163,48 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder / "result.json").exists():
         raise RunError(f"{folder} holds no complete run (no result.json); run its notebook, or `make run`, to the end.")
-    try:
-        with (folder / "history.csv").open(newline="") as file:
-            history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        scores = {name: unpack(part) for name, part in json.loads((folder / "result.json").read_text()).items()}
-        run = Run(folder, json.loads((folder / "config.json").read_text()), history, scores)
-        _must_fit(run)
-        return run
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
-        raise RunError(f"{folder} is damaged ({said(error)}); delete the folder and run its notebook again.") from error
+    parts = []
+    for name, read in (("config.json", _config), ("history.csv", _history), ("result.json", _scores)):
+        try:
+            parts.append(read(folder / name))
+        except PermissionError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
+            raise RunError(f"{folder / name} is damaged ({said(error)}); delete {folder}, and run its notebook "
+                           "again.") from error
+    return Run(folder, *parts)
 
 
-def _must_fit(run: Run) -> None:
-    """Raise `ValueError` or `KeyError` where the files of a run are not what `execute` writes."""
-    if not run.history or not {"step", "dice", "seconds"} <= set(run.history[0]):
-        raise ValueError("history.csv lacks rows or columns")
-    for name in {"val", "test", *run.scores}:
-        scores = run.scores[name]
+def _config(path: Path) -> dict:
+    content = json.loads(path.read_text())
+    lacking = {"fingerprint", "data", "note", "recipe"} - set(content)
+    if lacking:
+        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    digest = config_of(Run(path.parent, content, [], {})).digest(content["fingerprint"])
+    if re.fullmatch("[0-9a-f]{12}", path.parent.name) and path.parent.name != digest:   # else it was renamed on purpose
+        raise ValueError(f"it was changed: what it says is the run {digest}")
+    return content
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="") as file:
+        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    if not history or not {"step", "dice", "seconds"} <= set(history[0]):
+        raise ValueError("it lacks rows or columns")
+    return history
+
+
+def _scores(path: Path) -> dict[str, Scores]:
+    sets = json.loads(path.read_text())
+    if not {"val", "test"} <= set(sets):
+        raise ValueError("it lacks val or test")
+    found = {name: unpack(part) for name, part in sets.items()}
+    for name, scores in found.items():
         counts, n = scores.confusion, len(scores.numbers)
         fits = (counts.shape, scores.numbers.shape, scores.noise_std.shape) == ((n, 3, 3), (n,), (n,))
         if n == 0 or not fits or counts.dtype.kind != "i" or counts.min() < 0:
-            raise ValueError(f"result.json: {name} is no table of pixels")
-    digest = config_of(run).digest(run.config["fingerprint"])
-    if not {"data", "note"} <= set(run.config):
-        raise ValueError("config.json lacks data or note")
-    if re.fullmatch("[0-9a-f]{12}", run.folder.name) and run.folder.name != digest:     # else it was renamed on purpose
-        raise ValueError(f"config.json was changed: what it says is the run {digest}")
+            raise ValueError(f"{name} is no table of pixels")
+    return found
 
 
 def config_of(run: Run) -> Config:

@@ -3,13 +3,14 @@
 import ast
 import math
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..augment import TRANSFORMS
 from ..predict.network import LIMITS
 
-OR_NONE = " or None (the default)"
+OR_NONE = {False: "", True: " or None (the default)"}
 LITERALS = (str, int, float, list, tuple, type(None))   # a module or a function of a parameter's name is none
 
 
@@ -17,14 +18,20 @@ class ParameterError(ValueError):
     """A parameter is unknown, mistyped or out of range; the message says which, what was given and what is allowed."""
 
 
-def _whole(low: int, high: int, none: bool = False):
-    def check(name: str, value: Any) -> int | None:
+def _wrong(name: str, value: Any, expected: str) -> ParameterError:
+    return ParameterError(f"{name} is {reprlib.repr(value)}; it must be {expected}.")
+
+
+def _whole(low: int, high: int, none: bool = False, part: str = ""):
+    """A check; ``part``: what else, between 0 and 1, it may be."""
+    def check(name: str, value: Any) -> float | None:
         if none and value is None:
             return None
-        number = _number(name, value)
-        if number != int(number) or not low <= number <= high:
-            raise ParameterError(f"{name} is {value!r}; it must be a whole number from {low} to {high}"
-                                 f"{OR_NONE if none else ''}.")
+        number = _number(value)
+        if part and 0 < number < 1:
+            return number
+        if not low <= number <= high or number != int(number):
+            raise _wrong(name, value, f"a whole number from {low} to {high}{part}{OR_NONE[none]}")
         return int(number)
     return check
 
@@ -33,41 +40,33 @@ def _real(low: float, high: float, none: bool = False):
     def check(name: str, value: Any) -> float | None:
         if none and value is None:
             return None
-        number = _number(name, value)
+        number = _number(value)
         if not low <= number <= high:
-            raise ParameterError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}"
-                                 f"{OR_NONE if none else ''}.")
+            raise _wrong(name, value, f"a number from {low:g} to {high:g}{OR_NONE[none]}")
         return number
     return check
 
 
-def _number(name: str, value: Any) -> float:
-    """A number, also if YAML made a string of it (papermill reads 1e-3 as one)."""
+def _number(value: Any) -> float:
+    """A number, also if YAML made a string of it (papermill reads 1e-3 as one); nan for anything else."""
+    if isinstance(value, bool) or "_" in str(value):        # Python reads 1_0 as 10
+        return math.nan
     try:
-        if isinstance(value, bool) or "_" in str(value):    # Python reads 1_0 as 10
-            raise ValueError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name} is {value!r}, not a number.") from None
-    if not math.isfinite(number):
-        raise ParameterError(f"{name} is {value!r}; it must be finite.")
-    return number
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _slices(none: bool = False):
     """A check that the value is a number of slices, or a part of one."""
-    def check(name: str, value: Any) -> float | None:
-        if value is not None and 0 < _number(name, value) < 1:
-            return _number(name, value)
-        return _whole(1, 100_000, none)(name, value)
-    return check
+    return _whole(1, 100_000, none, ", or a part of a slice between 0 and 1")
 
 
 def one_of(*allowed: str):
     """A check that the value is one of these."""
     def check(name: str, value: Any) -> str:
         if value not in allowed:
-            raise ParameterError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.")
+            raise _wrong(name, value, f"one of {', '.join(map(repr, allowed))}")
         return value
     return check
 
@@ -80,14 +79,14 @@ def at_least(name: str, value: float, other: str, bound: float) -> None:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ParameterError(f"{name} is {value!r}; it must be a text in quotes.")
+        raise _wrong(name, value, "a text in quotes")
     return value
 
 
 def _flag(none: bool = False):
     def check(name: str, value: Any) -> bool | None:
         if not isinstance(value, bool) and not (none and value is None):
-            raise ParameterError(f"{name} is {value!r}; it must be True or False{OR_NONE if none else ''}.")
+            raise _wrong(name, value, f"True or False{OR_NONE[none]}")
         return value
     return check
 
@@ -95,7 +94,7 @@ def _flag(none: bool = False):
 def _list(of: Callable[[str, Any], Any], example: str):
     def check(name: str, value: Any) -> list:
         if not isinstance(value, (list, tuple)):
-            raise ParameterError(f"{name} is {value!r}; it must be a list of {example}.")
+            raise _wrong(name, value, f"a list of {example}")
         return [of(f"{name}[{index}]", each) for index, each in enumerate(value)]
     return check
 
@@ -104,8 +103,7 @@ def _transforms(name: str, value: Any) -> tuple[str, ...]:
     """Names of transforms, in the order in which they are done, whatever order they are given in."""
     known = isinstance(value, (list, tuple)) and all(each in TRANSFORMS for each in value)
     if not known or len(set(value)) < len(value):
-        raise ParameterError(f"{name} is {value!r}; it must be a list of {', '.join(map(repr, TRANSFORMS))}, each at "
-                             "most once, or [] (none).")
+        raise _wrong(name, value, f"a list of {', '.join(map(repr, TRANSFORMS))}, each at most once, or [] (none)")
     return tuple(each for each in TRANSFORMS if each in value)
 
 

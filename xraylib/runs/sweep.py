@@ -1,5 +1,7 @@
 """Grids of runs, in this process or on a Dask cluster; each run is a pure function of its configuration."""
 
+import re
+import reprlib
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
@@ -30,9 +32,9 @@ def values(text: str) -> list[str | int | bool | None]:
     start, colon, stop = text.partition(":")
     if not colon:
         return [WORDS.get(value, value) for value in text.split(",")]
-    if not (start.isdecimal() and stop.isdecimal() and 0 < int(stop) - int(start) <= MOST_RUNS):
-        raise ParameterError(f"{text!r} is no range of values, or one of more than {MOST_RUNS:,}; write 0:5 for 0, 1, "
-                             "2, 3, 4, or list them: 0,3,7.")
+    if not (re.fullmatch(r"\d{1,18}:\d{1,18}", text) and 0 < int(stop) - int(start) <= MOST_RUNS):
+        raise ParameterError(f"{reprlib.repr(text)} is no range of values, or one of more than {MOST_RUNS:,}; write "
+                             "0:5 for 0, 1, 2, 3, 4, or list them: 0,3,7.")
     return list(range(int(start), int(stop)))
 
 

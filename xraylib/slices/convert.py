@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import whole_folder
+from ..files import expanded, whole_folder
 from .labelled import LABEL_VALUES, as_values, paired
 from .tiff import DataError, Page, page_of, write
 
@@ -17,7 +17,7 @@ def convert(source: str | Path, target: str | Path) -> str:
     greatest number of all images to 0..65535. Labels 0, 1, 2 become 0, 128, 255; those are left alone. Returns the
     sentence that says so. Raises `DataError` where files are unpaired, damaged, or hold anything else.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
+    source, target = expanded(source), expanded(target)
     if target.exists():
         raise DataError(f"{target} is there already; name a new folder for the converted slices.")
     images, masks = ({number: page_of(path) for number, path in paths.items()} for paths in paired(source))

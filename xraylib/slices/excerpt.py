@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tiff import SMALLEST, DataError, open_volume
+from .tiff import DataError, open_volume
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ def excerpt(path: str | Path, most: int = 48, side: int = 501, run: int = 3) -> 
     """
     pages = open_volume(path)
     for page in pages:
-        if page.shape != pages[0].shape or min(page.shape) < SMALLEST:
-            raise DataError(f"{page.file} holds a slice of {page.shape} px, the first one {pages[0].shape}; all must "
-                            f"have the same size, and at least {SMALLEST} px a side.")
+        if page.shape != pages[0].shape:
+            raise DataError(f"{page.file} is {page.shape} px, the first slice {pages[0].shape}; all must have the same "
+                            "size: crop them, or take it away.")
     chosen, (rows, columns), note = cut(len(pages), pages[0].shape, most, side, run)
     found = [pages[index].rows(rows.start, rows.stop)[:, columns] for index in chosen]
     return Excerpt(as_uint16(found, Path(path)), chosen + 1, f"{note}, {pages[0].dtype.name}.")
@@ -64,7 +64,7 @@ def as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
     every = np.concatenate([few[::7] for few in finite])
     low, high = np.percentile(every, [0.1, 99.9]) if every.size else (0, 0)
     if low == high:
-        raise DataError(f"{path} holds one grey level only; there is nothing to segment.")
+        raise DataError(f"{path} holds one grey level only, or no number; export it again, or name another volume.")
     if images[0].dtype.kind == "u":
         return [image.astype(np.uint16) * np.uint16(257 if image.dtype.itemsize == 1 else 1) for image in images]
     filled = [np.where(np.isfinite(image), image, few.mean() if few.size else low)

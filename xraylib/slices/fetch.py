@@ -19,7 +19,7 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
-from ..files import replace, shipped
+from ..files import expanded, replace, shipped
 
 ARCHIVE = "SOCPristineTiffs.zip"
 IMAGES_URL = f"doi:10.5281/zenodo.1040274/{ARCHIVE}"
@@ -64,7 +64,7 @@ def fetch(
     """
     if images_from not in ("zenodo", "repository"):
         raise ValueError(f'images_from must be "zenodo" or "repository", not {images_from!r}.')
-    folder = Path(folder).expanduser().absolute()
+    folder = expanded(folder).absolute()
     pup = pooch.create(folder / PARTIAL, repository_url, urls={ARCHIVE: images_url}, retry_if_failed=retries)
     pup.load_registry(registry or shipped() / "registry.txt")
     hashes = dict(pup.registry)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .tiff import SMALLEST, DataError, find, read, write
+from ..files import expanded
+from .tiff import DataError, find, read, write
 
 PHASES = ("pore", "YSZ", "nickel")
 LABEL_VALUES = (0, 128, 255)  # how a label file writes the class indices 0, 1, 2: the one place that says so
@@ -135,16 +136,16 @@ def load(folder: str | Path) -> Slices:
     Raises `DataError` for a wrong folder, unpaired files, a damaged TIFF, a wrong dtype, shape or label value, and an
     image of one grey level.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     images, masks = paired(folder)
     slices = Slices([], [], np.array(list(images)), np.zeros(len(images)))
     for number in images:
         image, mask = read(images[number], np.uint16), read(masks[number], np.uint8)
         slices.images.append(image)
         for path, array in ((images[number], image), (masks[number], mask)):
-            if array.shape != slices.shape or min(array.shape) < SMALLEST:
+            if array.shape != slices.shape:
                 raise DataError(f"{path} is {array.shape} px, the first slice {slices.shape}; all must have the same "
-                                f"size, {SMALLEST} px a side or more.")
+                                "size: crop them, or take it away.")
         if image.min() == image.max():
             raise DataError(f"{images[number]} holds one grey level only, {image.min()}; export it again, or take it "
                             "and its label away.")

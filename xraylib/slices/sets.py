@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..files import home, whole_folder
+from ..files import expanded, home, said, whole_folder
 from . import excerpt, labelled, second, synthetic, tiff
 from .labelled import Slices
 from .tiff import DataError
@@ -44,17 +44,28 @@ def built_in_second(profile: str) -> Slices:
 
 
 def made(folder: Path, samples: Callable[[], Iterable[synthetic.Sample]], n: int, seed: int) -> Slices:
-    """The n built-in slices of a folder; where it is not there, it is made of these samples, whole or not at all."""
+    """The n built-in slices of a folder; where it is not there, it is made of these samples, whole or not at all.
+
+    Raises `DataError` where a file of it was changed or taken away.
+    """
+    numbers = np.arange(1, n + 1) + 1000 * seed                  # no two slices of a data set have the same number
     if not folder.exists():
         bar = tqdm(total=n, desc="making built-in slices", unit="slice", leave=False)
         with whole_folder(folder) as part, bar:
-            numbers = np.arange(1, n + 1) + 1000 * seed          # no two slices of a data set have the same number
+            done = 0
             for sample in samples():
-                here, numbers = numbers[:len(sample.images)], numbers[len(sample.images):]
+                here = numbers[done:done + len(sample.images)]
                 labelled.save(Slices(sample.images, sample.labels, here), part)
                 tiff.write(labelled.as_values(sample.truth), here, part / "truth", compression="zlib")
                 bar.update(len(here))
-    return labelled.load(folder)
+                done += len(here)
+    try:
+        for kind in ("data", "labels", "truth"):
+            if list(tiff.find(folder / kind)) != numbers.tolist():
+                raise DataError(f"{kind} does not hold the slices {numbers[0]} to {numbers[-1]}")
+        return labelled.load(folder)
+    except DataError as error:
+        raise DataError(f"{folder} is damaged ({said(error)}); delete this folder: it is made again.") from error
 
 
 def built_in_test(profile: str) -> Slices:
@@ -77,7 +88,7 @@ def open_volume(volume: str, profile: str, most: int = 48, side: int = 501) -> t
     "" is the second built-in sample, whose labels are known; a folder in the layout of `labelled.load` has labels, too;
     any other folder of TIFFs, or TIFF of many pages, has none. Of a large one a part, see `excerpt.excerpt`.
     """
-    folder = Path(volume).expanduser()
+    folder = expanded(volume)
     if volume and not (folder / "labels").is_dir():
         return excerpt.excerpt(volume, most, side), None
     whole = labelled.load(folder) if volume else built_in_second(profile)
@@ -120,7 +131,7 @@ def open_source(profile: str, data_dir: str = "") -> Source:
     if n_test < 1:
         raise DataError(f"{data_dir} holds {len(slices)} labelled slices; at least 10 are needed to train and test.")
     return Source(slices[:len(slices) - n_test - gap], slices[len(slices) - n_test:],
-                  str(data_dir), slices.fingerprint(), (profile, str(Path(data_dir).expanduser().resolve())))
+                  str(data_dir), slices.fingerprint(), (profile, str(expanded(data_dir).resolve())))
 
 
 def gap_of(n: int) -> int:
@@ -134,7 +145,7 @@ def fit_counts(n: int, asked: tuple[int, int], n_train: float | None, n_val: int
     if train + val > n and n_val is None:
         val = max(1, n - ceil(n_train) if n_train else round(n * val / (train + val)))
     if train + val > n and n_train is None:
-        train = n - val
+        train = max(1, n - val)
     return train, val
 
 

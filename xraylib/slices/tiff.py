@@ -4,13 +4,14 @@ import logging
 import re
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from ..files import said
+from ..files import expanded, said
 
 SMALLEST = 16       # px a side of a slice that is worth a look
 MOST_PACKED = 2000  # a compressed page of more bytes than this times its file's is no image: zlib reaches 1030
@@ -147,7 +148,7 @@ def pages_of(path: Path) -> list[Page]:
             if any(offset is not None and offset + pages[0].nbytes > size for offset in offsets):
                 raise cut_short(path)
             shape = pages[0].shape
-    except DataError:
+    except (DataError, PermissionError):
         raise
     except Exception as error:
         raise unreadable(path, error) from error
@@ -157,14 +158,17 @@ def pages_of(path: Path) -> list[Page]:
 
 def check(page: tifffile.TiffPage, first: tifffile.TiffPage, path: Path, number: int) -> None:
     """Raise `DataError` where a page is no grey slice, unlike the first, or where not all of its pixels are there."""
-    kind = "none" if page.dtype is None else page.dtype.name
-    grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and len(page.shape) == 2 and page.samplesperpixel == 1
+    kind, size = "none" if page.dtype is None else page.dtype.name, tuple(map(int, page.shape))
+    grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and len(size) == 2 and page.samplesperpixel == 1
     if not grey or kind not in TYPES:
         colours = tifffile.PHOTOMETRIC(page.photometric).name
-        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, {colours}; slices must be grey "
+        raise DataError(f"{path}, page {number} holds {kind} of shape {size}, {colours}; slices must be grey "
                         f"(MINISBLACK), (height, width), and {', '.join(TYPES[:-1])} or {TYPES[-1]}: save it so.")
-    if (page.shape, page.dtype) != (first.shape, first.dtype):
-        raise DataError(f"{path}, page {number} holds {kind} of shape {page.shape}, page 1 {first.dtype.name} of "
+    if min(size) < SMALLEST:
+        raise DataError(f"{path}, page {number} is {size} px; slices must have {SMALLEST} px a side or more: "
+                        "crop less, or take it away.")
+    if (size, page.dtype) != (first.shape, first.dtype):
+        raise DataError(f"{path}, page {number} holds {kind} of shape {size}, page 1 {first.dtype.name} of "
                         f"{first.shape}; all must be alike: save one file a slice.")
     held = path.stat().st_size
     if page.nbytes > MOST_PACKED * held:
@@ -187,11 +191,11 @@ def _next(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
 
 def open_volume(path: str | Path) -> list[Page]:
     """The slices of a TIFF file, or of all TIFF files of a folder, in the order of their numbers."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_file():
         return pages_of(path)
     if not path.is_dir():
-        raise DataError(f"{path} is neither a TIFF file nor a folder of TIFF files.")
+        raise DataError(f"{path} is neither a TIFF file nor a folder of TIFF files; check the path.")
     pages = [page for file in find(path).values() for page in pages_of(file)]
     for page in pages:
         if page.dtype.name != pages[0].dtype.name:
@@ -206,10 +210,13 @@ def open_volume(path: str | Path) -> list[Page]:
 
 
 def resolution(page: Page) -> dict:
-    """The resolution tags of a slice, as `tifffile.imwrite` takes them."""
+    """The resolution tags of a slice, as `tifffile.imwrite` takes them; none where they are not there or mean none."""
     with tifffile.TiffFile(page.file) as tif:
         tags = tif.pages[min(page.index, len(tif.pages) - 1)].tags
-        if "XResolution" not in tags or "YResolution" not in tags:
+        try:
+            pairs = tags["XResolution"].value, tags["YResolution"].value
+            unit = tifffile.RESUNIT(tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2)
+            sound = all(Fraction(over, under) > 0 for over, under in pairs)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
             return {}
-        unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
-        return {"resolution": (tags["XResolution"].value, tags["YResolution"].value), "resolutionunit": unit}
+    return {"resolution": pairs, "resolutionunit": unit} if sound else {}
