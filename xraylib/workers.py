@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -49,12 +50,15 @@ def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
 def _elsewhere(call: Callable[[Any], Any], items: Sequence, workers: int, scheduler: str) -> Iterator[tuple[int, Any]]:
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
     with _client(workers, scheduler) as client:
-        from distributed import KilledWorker, as_completed
-        there = partial(_there, call, str(home().resolve()), threads)
+        from distributed import KilledWorker
+        there, ended = partial(_there, call, str(home().resolve()), threads), SimpleQueue()
         futures = {client.submit(there, item, pure=False): index for index, item in enumerate(items)}
         try:
-            for future, result in as_completed(futures, with_results=True):
-                yield futures[future], result
+            for future in futures:
+                future.add_done_callback(ended.put)
+            for _ in futures:
+                future = ended.get()            # unlike a wait of Dask's, Ctrl-C cannot leave a lock behind in this
+                yield futures[future], future.result()
         except KilledWorker as error:
             raise WorkersError("a piece of work ended its worker again and again, most likely for lack of memory; what "
                                "is complete is kept: give the same command with fewer workers.") from error
