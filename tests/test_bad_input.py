@@ -67,10 +67,7 @@ def good(tmp_path_factory):
         patch.setenv("XRAYLIB_HOME", str(folder / "home"))
         run = execute(configure("01_baseline", profile="tiny", steps=1, width=2, depth=1),
                       sets.open_source("tiny", str(folder / "set")))
-    run.folder.rename(run.folder.with_name("renamed"))
-    shutil.copytree(run.folder.with_name("renamed"), run.folder)
-    shutil.copy(run.weights.parent.with_name("renamed") / "model.safetensors", folder)
-    shutil.rmtree(run.folder.with_name("renamed"))
+    shutil.copy(run.weights, folder)
     for context, name in ((0, "flat"), (1, "context")):
         model = UNet(2, 1, context=context)
         model.grey.copy_(torch.tensor([30000.0, 8000.0]))
@@ -545,6 +542,7 @@ NO_LEVELS = "one grey level only, or no number; export it again, or name another
 WEIGHTS = "model.safetensors is no weights file of this library, or damaged ( ... {}"
 TODO = " ... train the run again, or name the model.safetensors of a complete run"
 MODEL = Path("model.safetensors")
+FACTS = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
 
 
 class Harmful:
@@ -557,9 +555,7 @@ class Harmful:
 def header(**changed: object) -> Callable:
     """The weights with another header."""
     def spoil() -> None:
-        facts = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"} | {
-            name: str(value) for name, value in changed.items()}
-        save_file(load_file(MODEL), MODEL, facts)
+        save_file(load_file(MODEL), MODEL, FACTS | {name: str(value) for name, value in changed.items()})
     return spoil
 
 
@@ -568,7 +564,7 @@ def numbers(name: str, value: float) -> Callable:
     def spoil() -> None:
         tensors = load_file(MODEL)
         tensors[name].view(-1)[-1] = value
-        save_file(tensors, MODEL, {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"})
+        save_file(tensors, MODEL, FACTS)
     return spoil
 
 

@@ -120,7 +120,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, folder, workers):
     process = command(tmp_path / "home", folder, *workers)
     wait(process, lambda: list((tmp_path / "home").rglob("result.json")))
     os.killpg(process.pid, signal.SIGINT)     # as a terminal does: every process of the command gets it
-    _, errors = process.communicate(timeout=180)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "of 12 runs; the same command goes on" in errors and "Traceback" not in errors
     process = command(tmp_path / "home", folder)
     assert process.communicate(timeout=300) and process.returncode == 0

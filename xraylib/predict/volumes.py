@@ -55,14 +55,16 @@ def contrast(pages: list[Page], model: UNet) -> tuple[float, float, str]:
 # -- slices -----------------------------------------------------------------------------------------------------------
 
 
-def mark_of(seen: Sequence[Page], made_by: tuple) -> str:
-    """What the segmentation of a slice says in its description: it changes with the slices that were seen for it.
+def marks_of(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[str]:
+    """What the segmentation of each slice says in its description: it changes with the slices that are seen for it.
 
     ``made_by``: whatever else it must change with.
     """
-    held = [(page.file.stat(), page.index) for page in seen]
-    made_of = repr((made_by, [(stat.st_size, stat.st_mtime_ns, index) for stat, index in held]))
-    return f"segmented by xraylib, {hashlib.blake2b(made_of.encode(), digest_size=8).hexdigest()}"
+    stats = {file: file.stat() for file in {page.file for page in pages}}
+    held = [(stats[page.file].st_size, stats[page.file].st_mtime_ns, page.index) for page in pages]
+    made_of = (repr((made_by, [held[seen] for seen in seen_by(model, range(index, index + 1), len(pages))]))
+               for index in range(len(pages)))
+    return [f"segmented by xraylib, {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}" for text in made_of]
 
 
 def bears(path: Path, mark: str) -> bool:
@@ -178,8 +180,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     digest = hashlib.blake2b(weights.read_bytes(), digest_size=6).hexdigest()
     record = {"weights": digest, "source": str(source), "contrast": sentence}
     paths = [target / f"{page.name}.tif" for page in pages]
-    marks = [mark_of([pages[each] for each in seen_by(model, range(index, index + 1), len(pages))],
-                     (digest, gain, offset)) for index in range(len(pages))]
+    marks = marks_of(pages, model, (digest, gain, offset))
     foreign = [path for path, mark in zip(paths, marks, strict=True) if path.exists() and not bears(path, mark)]
     if foreign:
         raise DataError(f"{foreign[0]} is there, and was not made of {source} as it is now by these weights; name "

@@ -180,7 +180,7 @@ def _config(path: Path) -> dict:
     lacking = {"fingerprint", "data", "note", "recipe"} - set(content)
     if lacking:
         raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
-    digest = config_of(Run(path.parent, content, [], {})).digest(content["fingerprint"])
+    digest = _configured(content).digest(content["fingerprint"])
     if re.fullmatch("[0-9a-f]{12}", path.parent.name) and path.parent.name != digest:   # else it was renamed on purpose
         raise ValueError(f"it was changed: what it says is the run {digest}")
     return content
@@ -209,7 +209,11 @@ def _scores(path: Path) -> dict[str, Scores]:
 
 def config_of(run: Run) -> Config:
     """The configuration that a run was made from."""
-    facts = {name: run.config[name] for name in Config.__annotations__ if name in run.config}
+    return _configured(run.config)
+
+
+def _configured(content: dict) -> Config:
+    facts = {name: content[name] for name in Config.__annotations__ if name in content}
     recipe = Recipe(**{name: tuple(value) if isinstance(value, list) else value     # JSON has no tuples
                        for name, value in facts["recipe"].items()})
     return Config(**facts | {"recipe": recipe})

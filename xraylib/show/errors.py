@@ -14,7 +14,7 @@ from ..slices.labelled import PHASES, Slices
 from .plots import error_image, mask_image, phase_legend, show
 
 ZOOM = 48       # px: side of the square that is shown large
-LEGEND = ("Above: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
+LEGEND = ("Misclassified: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
           "Enlarged: every pixel in the colour of the phase named above it, wrong ones framed in white.")
 
 
