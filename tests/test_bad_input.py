@@ -756,6 +756,13 @@ case("home: a file", "home ... take another folder, or mend this one; XRAYLIB_HO
      lambda: shutil.rmtree("home"), lambda: Path("home").write_text("mine"))
 
 
+def test_a_full_disk_is_told_as_one_however_numpy_says_it():
+    with open("/dev/full", "wb") as full, pytest.raises(OSError) as raised:
+        np.zeros(2**20, np.uint8).tofile(full)
+    must_say("No space left on device; make room, and give the same command again: what is whole is kept",
+             __main__.of_the_disk(raised.value))
+
+
 # -- what another user may not do -------------------------------------------------------------------------------------
 
 

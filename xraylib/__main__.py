@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from .workers import WorkersError
 ERRORS = (DataError, ParameterError, RunError, sweep.SweepError, TrainingError, WeightsError, WorkersError,
           fetch.FetchError)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORT = re.compile(r"\d+ requested and \d+ written")     # numpy says so where a disk is full, and gives no number
 
 
 def report(_: argparse.Namespace) -> None:
@@ -117,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
 
 def of_the_disk(error: OSError) -> str:
     """What the system refused, where, and what to do, in one sentence."""
+    if SHORT.fullmatch(str(error)):
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     where = f"{error.filename}: " if error.filename is not None else ""
     if error.errno in FULL:
         todo = "make room, and give the same command again: what is whole is kept"

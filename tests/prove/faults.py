@@ -28,8 +28,8 @@ from xraylib.slices import sets
 
 KILLS = 20
 GRID = ("sweep", "07_noisy_only", "-p", "profile=tiny")
-RUN = (*GRID, "-p", "n_train=4", "-p", "steps=600")
-SWEEP = (*GRID, "-p", "n_train=1,4", "-p", "seed=0:2", "-p", "steps=150", "--workers", "2")
+RUN = (*GRID, "-p", "n_train=4", "-p", "steps=300")
+SWEEP = (*GRID, "-p", "n_train=1,4", "-p", "seed=0:2", "-p", "steps=100", "--workers", "2")
 FREE = 4096                                              # bytes that are left on a disk that is called full
 
 
