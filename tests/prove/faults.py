@@ -1,7 +1,7 @@
 """Killed at any moment, and on a full disk: nothing is lost, and what comes out at last is the same.
 
     python tests/prove/faults.py kill     a run, a sweep and a prediction, each killed at 20 moments, then
-                                          started again: 15 minutes on 2 cores
+                                          started again
     python tests/prove/faults.py disk     a disk that is full when a checkpoint, a slice and a data set are written
                                           (root only: it mounts a small file system)
 """
