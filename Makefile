@@ -29,11 +29,11 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))" -p reuse False $(PARAMETERS)
 	@mv $(@:.ipynb=.part.ipynb) $@
 
-.venv/ready: pyproject.toml
+.venv/ready: pyproject.toml tests/no-deps.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test,cluster]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps taufactor==1.2.1  # needed by tests; not its VTK
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/no-deps.txt
 	touch $@
 
 test: .venv/ready chromium
@@ -66,6 +66,7 @@ bench: .venv/ready
 prove: .venv/ready
 	$(BIN)/python tests/prove/mutated.py
 	$(BIN)/python tests/prove/volumes.py
+	$(BIN)/python tests/prove/precisions.py
 	for fault in kill disk; do $(BIN)/python tests/prove/faults.py $$fault || exit 1; done
 	for place in colab binder lowest newest; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tests/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real $(DATA))

@@ -499,6 +499,8 @@ for name, value, sentence in [
          partial(os.environ.__setitem__, f"XRAYLIB_{name}", value))
 case("sweep of cubes with transforms", CUBES,
      partial(configure, "09_three_d", profile="tiny", dims=3, transforms=["blur"]))
+case("sweep of a network that no memory holds", "width is 512 and depth 6, so that the U-Net has 32,768 channels where "
+     "it is coarsest; 2,048 are the most: lower one of them", partial(configure, "01_baseline", width=512, depth=6))
 case("sweep of transforms without its own", "transforms is ['blur']; 07_fresh_noise is nothing without 'noise': add it",
      partial(configure, "07_fresh_noise", profile="tiny", transforms=["blur"]))
 

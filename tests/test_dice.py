@@ -1,4 +1,6 @@
-"""Dice by hand, on 4 x 4 masks, and against an independent implementation."""
+"""Dice by hand, on 4 x 4 masks, and against two other implementations."""
+
+import warnings
 
 import pytest
 import torch
@@ -7,7 +9,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 from torchmetrics.functional.segmentation import dice_score as their_dice_score
 
-from xraylib.dice import absent, confusion, dice_loss, dice_score, iou_from_dice
+from xraylib.dice import absent, confusion, dice_loss, dice_score, iou_from_dice, total_loss
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)     # of torch, about what MONAI's networks use
+    from monai.metrics import DiceHelper
 
 HALVES = torch.tensor([[0, 0, 1, 1]] * 4)[None]             # left half 0, right half 1
 SHIFTED = torch.tensor([[0, 1, 1, 1]] * 4)[None]            # one column of 0 taken for 1
@@ -67,6 +73,18 @@ def test_score_agrees_with_torchmetrics(seed, n):
     assert torch.allclose(score(predicted, truth).float(), theirs, atol=1e-6)
 
 
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 8))
+def test_score_agrees_with_monai(seed, n, side):
+    """Also where a class is absent from both, which counts 1 there, too; in small images that is often so."""
+    generator = torch.Generator().manual_seed(seed)
+    truth, predicted = (torch.randint(3, (n, side, side), generator=generator) for _ in range(2))
+    helper = DiceHelper(include_background=True, ignore_empty=False, reduction="none", get_not_nans=False,
+                        apply_argmax=True, num_classes=3)
+    theirs = helper(certain(predicted), truth[:, None])
+    assert torch.allclose(score(predicted, truth).float(), theirs, atol=1e-6)
+
+
 def test_loss_of_a_perfect_prediction():
     mask = torch.tensor([[0, 1, 2, 2]] * 4)[None]
     assert dice_loss(certain(mask), mask).item() == pytest.approx(0, abs=1e-5)
@@ -104,6 +122,17 @@ def test_loss_has_a_gradient_that_helps():
 def test_loss_is_computed_in_float32():
     logits = torch.randn(1, 3, 64, 64).bfloat16()
     assert dice_loss(logits, torch.zeros(1, 64, 64, dtype=torch.long)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", [dice_loss, total_loss])
+@pytest.mark.parametrize("phases", [3, 2])
+def test_the_gradient_is_that_of_the_value_in_float64(loss, phases):
+    """Against finite differences; with two phases the third is absent from the target."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(phases, (2, 4, 5), generator=generator)
+    logits = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert loss(logits, target).dtype == torch.float64
+    assert torch.autograd.gradcheck(loss, (logits, target))
 
 
 def test_iou():

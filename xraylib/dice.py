@@ -16,23 +16,31 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
         DL2 = 1 - (sum(p r) + eps) / (sum(p + r) + eps) - (sum((1 - p)(1 - r)) + eps) / (sum(2 - p - r) + eps)
 
-    p: softmax of the logits, r: the one-hot target; sums run over all pixels of the batch, per class, in float32.
+    p: softmax of the logits, r: the one-hot target; sums run over all pixels of the batch, per class, in float32 (in
+    float64 for logits of float64).
 
     ``logits``: float (B, C, H, W), any value. ``target``: int64 (B, H, W), 0..C-1. Returns a scalar, -0.5..1: 0 for a
     perfect prediction of a class that is present. Of a class that is absent the first term has nothing to count and is
     about 0, so that the best it can have is about 0.5; only where sum(p) falls far below eps, to all of a class's
     pixels, does that term become eps/eps and the value -0.5, with a steep gradient on the way.
     """
-    p = logits.float().softmax(1).transpose(0, 1).flatten(1)                             # C x BHW
-    r = F.one_hot(target, logits.shape[1]).flatten(0, -2).T.float()                      # C x BHW
+    p = _at_least_float32(logits).softmax(1).transpose(0, 1).flatten(1)                  # C x BHW
+    r = F.one_hot(target, logits.shape[1]).flatten(0, -2).T.to(p.dtype)                  # C x BHW
     inside = ((p * r).sum(1) + EPS) / ((p + r).sum(1) + EPS)                             # C
     outside = (((1 - p) * (1 - r)).sum(1) + EPS) / ((2 - p - r).sum(1) + EPS)            # C
     return (1 - inside - outside).mean()
 
 
 def total_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The poster's training loss, cross-entropy + Dice loss, in float32. (B, C, H, W), int64 (B, H, W) -> scalar."""
-    return F.cross_entropy(logits.float(), target) + dice_loss(logits, target)
+    """The poster's training loss, cross-entropy + Dice loss, in float32 or float64 as `dice_loss`.
+
+    (B, C, H, W), int64 (B, H, W) -> scalar.
+    """
+    return F.cross_entropy(_at_least_float32(logits), target) + dice_loss(logits, target)
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def confusion(predicted: Tensor, truth: Tensor, n_classes: int = 3) -> Tensor:

@@ -72,6 +72,21 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file, whole, unless it is there: of processes that begin at the same moment, one does."""
+    part = part_of(path)
+    try:
+        part.write_bytes(content)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return
+        except OSError:                     # a file system that has no links
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def as_json(content: dict) -> bytes:
     """Readable JSON, as `write_json` writes it."""
     return (json.dumps(content, indent=1) + "\n").encode()

@@ -17,6 +17,7 @@ import pytest
 import tifffile
 import torch
 
+from xraylib.files import write_once
 from xraylib.predict import network, volumes
 from xraylib.predict.network import folded, logits_of, predict, save_weights
 from xraylib.slices.tiff import DataError, open_volume
@@ -167,6 +168,55 @@ def test_what_was_made_with_another_neighbour_is_not_counted_as_done(tmp_path, h
     os.utime(tmp_path / "in/s_4.tif", (1, 1))
     with pytest.raises(DataError, match=r"out/s_[13].tif is there, and was not made of .*in as it is now"):
         again(tmp_path / "model.safetensors", tmp_path)
+
+
+@pytest.mark.parametrize("how", ["rewritten", "touched"])
+def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(weights, tmp_path, monkeypatch, how):
+    """It ends there, before it writes that slice; later another folder takes all of them."""
+    source = tmp_path / "s"
+    source.mkdir()
+    for index, image in enumerate(volume()):
+        tifffile.imwrite(source / f"s_{index}.tif", image)
+    with monkeypatch.context() as patch:
+        def read_then_change(model, read, *arguments):
+            for tile in network.tiled_logits(model, read, *arguments):
+                if (tmp_path / "out/s_0.tif").exists():     # the second slice is being read
+                    os.utime(source / "s_1.tif", ns=(1, 1)) if how == "touched" else tifffile.imwrite(
+                        source / "s_1.tif", volume(4)[3])
+                yield tile
+        patch.setattr(volumes, "tiled_logits", read_then_change)
+        with pytest.raises(DataError, match=r"s_1.tif was changed while it was read; wait until"):
+            volumes.predict_volume(weights, source, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"s_0.tif", volumes.RECORD}
+    assert len(volumes.predict_volume(weights, source, tmp_path / "anew")) == 3
+
+
+def test_of_two_predictions_that_begin_at_the_same_moment_one_has_the_folder(weights, tmp_path, monkeypatch):
+    """Both find the folder empty; then the other is faster."""
+    tifffile.imwrite(tmp_path / "s.tif", volume(2))
+    model = a_network()
+    model.head.bias.data += 1
+    save_weights(model, tmp_path / "other.safetensors")
+    began = []
+
+    def a_moment_later(place):
+        if not began:
+            began.append([])
+            began[0] = (volumes.predict_volume(tmp_path / "other.safetensors", tmp_path / "s.tif", tmp_path / "out"))
+    monkeypatch.setattr(volumes, "clean", a_moment_later)
+    with pytest.raises(DataError, match="is of another prediction"):
+        volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
+    expected = volumes.predict_volume(tmp_path / "other.safetensors", tmp_path / "s.tif", tmp_path / "alone")
+    assert all((tifffile.imread(one) == tifffile.imread(two)).all() for one, two in zip(*began, expected, strict=True))
+    assert not list((tmp_path / "out").glob("*.part*"))
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def link(*_):
+        raise PermissionError(1, "Operation not permitted")
+    monkeypatch.setattr(os, "link", link)
+    write_once(tmp_path / "record", b"once")
+    assert (tmp_path / "record").read_bytes() == b"once" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_a_killed_prediction_was_writing_is_removed_by_the_next(weights, tmp_path, predicted):

@@ -1,14 +1,16 @@
-"""Volumes of 0.5 and 2 GB: peak memory, throughput against the bare network, and a kill half-way.
+"""Volumes of 0.5 to 20 GB: peak memory, throughput against the bare network, and a kill half-way.
 
-    python tests/prove/volumes.py        7 minutes on 2 cores, 5 GB of disk
+    python tests/prove/volumes.py        half an hour on 2 cores, 15 GB of disk
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,16 @@ def make(path: Path, pages: int, images: list[np.ndarray]) -> None:
             tif.write(np.tile(images[index % len(images)], (2, 2))[:SIDE, :SIDE], contiguous=True)
 
 
+def make_folder(folder: Path, slices: int, images: list[np.ndarray]) -> None:
+    """So many slices of 1000 x 1000 px, a file each: the first twenty, and links to them, which take no disk."""
+    folder.mkdir()
+    for index in range(slices):
+        if index < 20:
+            tifffile.imwrite(folder / f"s_{index:05d}.tif", np.tile(images[index], (2, 2))[:SIDE, :SIDE])
+        else:
+            os.link(folder / f"s_{index % 20:05d}.tif", folder / f"s_{index:05d}.tif")
+
+
 def start(weights: Path, volume: Path, target: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", "xraylib", "predict", weights, volume, target],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -42,6 +54,16 @@ def finish(process: subprocess.Popen) -> float:
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, status
     return usage.ru_maxrss * 1024 / 1e9
+
+
+def timed(name: str, slices: int, weights: Path, volume: Path, target: Path) -> float:
+    """Predict a volume and say how long it took; returns the most memory that was held, GB."""
+    begin = time.perf_counter()
+    peak = finish(start(weights, volume, target))
+    seconds = time.perf_counter() - begin
+    print(f"{name}, {slices} slices of {SIDE} x {SIDE}: {seconds:.0f} s, {slices * SIDE**2 / 1e6 / seconds:.2f} "
+          f"Mvoxel/s with the start of Python, {peak:.2f} GB at most", flush=True)
+    return peak
 
 
 def throughput(model, page: Page, folder: Path, rounds: int = 7) -> tuple[float, float]:
@@ -72,11 +94,7 @@ def main() -> None:
         peaks = {}
         for name, pages in (("0.5 GB", 250), ("2 GB", 1000)):
             make(folder / "volume.tif", pages, slices.images)
-            begin = time.perf_counter()
-            peaks[name] = finish(start(folder / "model.safetensors", folder / "volume.tif", folder / name))
-            seconds = time.perf_counter() - begin
-            print(f"{name}, {pages} slices of {SIDE} x {SIDE}: {seconds:.0f} s, {pages * SIDE**2 / 1e6 / seconds:.2f} "
-                  f"Mvoxel/s with the start of Python, {peaks[name]:.2f} GB at most", flush=True)
+            peaks[name] = timed(name, pages, folder / "model.safetensors", folder / "volume.tif", folder / name)
         assert max(peaks.values()) < 1.2 and peaks["2 GB"] < peaks["0.5 GB"] + 0.05
 
         whole, bare = throughput(model, open_volume(folder / "volume.tif")[0], folder)
@@ -96,7 +114,16 @@ def main() -> None:
         for path in sorted((folder / "0.5 GB").glob("*.tif")):
             assert np.array_equal(tifffile.imread(path), tifffile.imread(folder / "again" / path.name)), path.name
         assert len(list((folder / "again").glob("*.tif"))) == 250
-        print(f"killed after {len(done)} of 250 slices and started again: these stayed, all 250 are identical")
+        print(f"killed after {len(done)} of 250 slices and started again: these stayed, all 250 are identical",
+              flush=True)
+
+        small = train.new_unet(replace(RECIPES["laptop"], width=4, depth=2), 0, slices[:20], best_device())
+        save_weights(small, folder / "small.safetensors")
+        for name, count in (("0.5 GB, a small network", 250), ("20 GB, a small network", 10_000)):
+            make_folder(folder / "slices", count, slices.images)
+            peaks[name] = timed(name, count, folder / "small.safetensors", folder / "slices", folder / name)
+            shutil.rmtree(folder / "slices")
+        assert peaks["20 GB, a small network"] < peaks["0.5 GB, a small network"] + 0.05
 
 
 if __name__ == "__main__":

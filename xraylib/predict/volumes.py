@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from tqdm import tqdm
 
-from ..files import as_json, clean, expanded, replace, write_json
+from ..files import as_json, clean, expanded, replace, write_once
 from ..slices.labelled import PALETTES, as_values, to_classes
 from ..slices.tiff import DataError, Page, open_volume, resolution
 from ..unet import UNet
@@ -60,8 +60,7 @@ def marks_of(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[str]:
 
     ``made_by``: whatever else it must change with.
     """
-    stats = {file: file.stat() for file in {page.file for page in pages}}
-    held = [(stats[page.file].st_size, stats[page.file].st_mtime_ns, page.index) for page in pages]
+    held = [(*page.stamp, page.index) for page in pages]
     made_of = (repr((made_by, [held[seen] for seen in seen_by(model, range(index, index + 1), len(pages))]))
                for index in range(len(pages)))
     return [f"segmented by xraylib, {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}" for text in made_of]
@@ -83,7 +82,8 @@ def predict_slab(model: UNet, pages: Sequence[Page], part: range, gain: float, o
 
     ``pages``: what `tiles.seen_by` asks for; ``paths``, ``marks``: of each slice of the part. A file is whole or not
     there; one that is there stays as it is. The slab is put together on disk, so that memory holds tiles alone. Grey
-    levels beyond those of 16 bits are taken as their ends, and what is no number as the training set's mean.
+    levels beyond those of 16 bits are taken as their ends, and what is no number as the training set's mean. Raises
+    `DataError`, and writes nothing, where a slice was changed meanwhile.
     """
     def read(index: int, rows: slice) -> np.ndarray:
         grey = pages[index].rows(rows.start, rows.stop).astype(np.float32)
@@ -97,6 +97,8 @@ def predict_slab(model: UNet, pages: Sequence[Page], part: range, gain: float, o
         segmented = np.memmap(scratch, np.uint8, "w+", shape=(len(part), *pages[0].shape))
         for rows, columns, logits in tiled_logits(model, read, len(pages), pages[0].shape, part, side):
             segmented[:, rows, columns] = as_values(logits.argmax(1).byte().cpu().numpy())
+        for page in pages:
+            page.must_be_as_opened()
         for index, path, mark, values in zip(part, paths, marks, segmented, strict=True):
             if not path.exists():
                 replace(path, partial(tifffile.imwrite, data=values, description=mark, **resolution(pages[index])))
@@ -156,6 +158,11 @@ def do(task: Task) -> None:
             preview(task.pages[index], path, picture)
 
 
+def _must_be(record: dict, path: Path) -> None:
+    if path.exists() and path.read_bytes() != as_json(record):
+        raise DataError(f"{path} is of another prediction, or damaged; name another folder, or take the file away.")
+
+
 def predict_volume(weights: str | Path, source: str | Path, target: str | Path, every: int = 0, side: int = 0,
                    workers: int = 0, scheduler: str = "") -> list[Path]:
     """Segment a volume into a folder, one uint8 TIFF a slice; a second call does only what is missing.
@@ -185,9 +192,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     if foreign:
         raise DataError(f"{foreign[0]} is there, and was not made of {source} as it is now by these weights; name "
                         "another folder, or take that file away.")
-    if (target / RECORD).exists() and (target / RECORD).read_bytes() != as_json(record):
-        raise DataError(f"{target / RECORD} is of another prediction, or damaged; name another folder, or take the "
-                        "file away.")
+    _must_be(record, target / RECORD)
     pictures = [target / "preview" / f"{page.name}.png" if every and index % every == 0 else None
                 for index, page in enumerate(pages)]
     tasks = []
@@ -202,7 +207,8 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path, 
     target.mkdir(parents=True, exist_ok=True)
     for place in (target, target / "preview"):
         clean(place)
-    write_json(target / RECORD, record)
+    write_once(target / RECORD, as_json(record))
+    _must_be(record, target / RECORD)           # and not that of another prediction that began at the same moment
     print(f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {sentence}")
     with tqdm(total=len(pages), initial=len(pages) - sum(missing), desc="predicting", unit="slice") as bar:
         for index, _ in done:

@@ -3,6 +3,7 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from tqdm import tqdm
@@ -77,6 +78,9 @@ def left_by(folder: Path, whose: str) -> dict | None:
             raise ValueError(f"{path} is damaged, or of another run")
         load_weights(folder / "model.safetensors")
         return torch.load(BytesIO(content[16:]), weights_only=True, map_location="cpu")
+    except UnpicklingError:
+        reason = f"{path} holds something else than numbers, and is not read"
     except (ValueError, WeightsError) as error:
-        tqdm.write(f"{error}: the training starts anew.")
-        return None
+        reason = error
+    tqdm.write(f"{reason}: the training starts anew.")
+    return None

@@ -20,6 +20,7 @@ _TINY = Recipe(8, 2, crop=32, batch=32, augment=True, optimiser="nadam", lr=1e-2
 _PAPER = Recipe(64, 4, crop=0, batch=1, augment=False, optimiser="rmsprop", lr=1e-5, steps=0, epochs=200,
                 evaluations=200, eval_slices=0)
 RECIPES = {"tiny": _TINY, "laptop": _LAPTOP, "paper": _PAPER}
+MOST_CHANNELS = 2048        # twice the poster's; the memory that a network takes grows with their square
 # What a reader may change of it, under its own name; `augment` as "flips", and `noise_max` as "noise_std".
 OF_THE_RECIPE = ("width", "depth", "padding", "dims", "context", "crop", "batch", "lr", "steps", "evaluations",
                  "transforms")
@@ -123,6 +124,9 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /, *
         recipe = replace(recipe, noise_min=p["noise_min"], noise_max=p["noise_std"])
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
+    if (deepest := recipe.width * 2**recipe.depth) > MOST_CHANNELS:
+        raise ParameterError(f"width is {recipe.width} and depth {recipe.depth}, so that the U-Net has {deepest:,} "
+                             f"channels where it is coarsest; {MOST_CHANNELS:,} are the most: lower one of them.")
     if recipe.dims == 3 and (recipe.context or recipe.padding == "valid" or recipe.transforms or not recipe.crop):
         raise ParameterError("dims is 3: a network of volumes is trained on cubes (crop above 0), with padding 'same', "
                              "without transforms and with context 0; change these, or set dims to 2.")

@@ -97,6 +97,7 @@ class Page:
     shape: tuple[int, int]
     dtype: np.dtype
     offset: int | None                    # of its pixels in the file; None: compressed, so that it is read whole
+    stamp: tuple[int, int]                # size and time (ns) of the file when it was opened
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop, (rows, W), in the file's dtype. Raises `DataError` where the file ends before."""
@@ -117,6 +118,18 @@ class Page:
         """All rows, (H, W), as `rows` reads them."""
         return self.rows(0, self.shape[0])
 
+    def must_be_as_opened(self) -> None:
+        """Raise `DataError` where its file has been written to since it was opened."""
+        if stamp_of(self.file) != self.stamp:
+            raise DataError(f"{self.file} was changed while it was read; wait until what writes it has ended, then "
+                            "name a new folder.")
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """What changes when a file is written to: its size, and its time in ns."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
 
 def pages_of(path: Path) -> list[Page]:
     """The slices of a TIFF file, one or many pages (BigTIFF and ImageJ stacks too).
@@ -127,6 +140,7 @@ def pages_of(path: Path) -> list[Page]:
     if not path.is_file():
         raise DataError(f"{path} is no file (but a folder, a pipe or a broken link); take it away.")
     try:
+        stamp = stamp_of(path)
         with tifffile.TiffFile(path) as tif:
             pages = list(tif.pages)
             for number, page in enumerate(pages, 1):
@@ -152,7 +166,7 @@ def pages_of(path: Path) -> list[Page]:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
-    return [Page(path.stem if count == 1 else f"{path.stem}_{index + 1:05d}", path, index, shape, dtype, offset)
+    return [Page(path.stem if count == 1 else f"{path.stem}_{index + 1:05d}", path, index, shape, dtype, offset, stamp)
             for index, offset in enumerate(offsets)]
 
 
