@@ -38,11 +38,9 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 
 test: .venv/ready chromium
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
-	rm -rf build/nbval && mkdir -p build/nbval/outlook
-	for name in $(NAMES) $(OUTLOOK); do $(BIN)/papermill --prepare-only --no-progress-bar notebooks/$$name.ipynb build/nbval/$$name.ipynb \
-	    -p profile tiny -p n_seeds 2 || exit 1; done
-	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest --nbval-lax build/nbval
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python tests/tiny.py build/nbval
+	OMP_NUM_THREADS=1 XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
 chromium: .venv/ready  # for the tests of the sliders
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -60,7 +60,7 @@ MATRIX = {f"copies, {std}" if std else "clean": ("07_noisy_only", {"n_train": 40
     "fresh, 0 to 5000": ("07_fresh_noise", {"n_train": 400, "noise_std": 5000}),
     "fresh, 0 to 15000": ("07_fresh_noise", {"n_train": 400, "noise_std": 15000})}
 DEEP = networks_of("laptop")                                 # of notebook 9
-DEEP_NOISES = (0, 5000, 15000)                               # with one seed
+DEEP_NOISES = (0, 5000, 15000)
 LIGHT = (*GEOMETRIC, "contrast", "brightness")               # what may be done to slices that are noisy already
 
 
@@ -82,6 +82,7 @@ def grids() -> Iterator[tuple[str, dict]]:
     yield from (("06_small_crops", {"depth": 4} | of_equal_pixels(crop, "laptop")) for crop in SOME_CROPS)
     yield from MATRIX.values()
     yield from (("07_noisy_only", {"n_train": n, "steps": 1500}) for n in NOISY_PARTS)
+    yield from (("09_three_d", {"noise_std": std} | how) for std in DEEP_NOISES for how in DEEP.values())
     for n in FEW_NOISY:
         yield "07_noisy_only", {"n_train": n, "steps": 1500, "transforms": LIGHT}
         yield "07_fresh_noise", {"n_train": n, "steps": 1500} | ONE_LEVEL
@@ -94,7 +95,6 @@ def configs() -> list[Config]:
     one = [(0, which) for which in range(5)] + [(seed, 0) for seed in SEEDS[1:]]
     seeds += [("05_single_image", kind, {"seed": seed, "split_seed": which})
               for kind in (PLAIN, ALL) for seed, which in one]
-    seeds += [("09_three_d", {"noise_std": std} | how, {}) for std in DEEP_NOISES for how in DEEP.values()]
     return list(dict.fromkeys(configure(name, {"profile": "laptop"} | parameters, **seed)
                               for name, parameters, seed in seeds))
 
@@ -193,8 +193,8 @@ def unlabelled_rows(source: Source) -> Iterator[dict]:
 
 def three_d(source: Source) -> Iterator[dict]:
     """The networks of notebook 9 on the test block, with the noise that they were trained on."""
-    for std, (kind, how) in product(DEEP_NOISES, DEEP.items()):
-        run = execute(configure("09_three_d", {"profile": "laptop", "noise_std": std} | how), source)
+    for std, (kind, how), seed in product(DEEP_NOISES, DEEP.items(), SEEDS):
+        run = execute(configure("09_three_d", {"profile": "laptop", "noise_std": std} | how, seed=seed), source)
         test = noisy_copies(source.test, std, 0)
         yield row_of(kind, run, test, predict(run.model(), test.images))
 

@@ -31,6 +31,7 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
+AT_ONCE = ("-n", "auto", "--dist", "worksteal")      # a process a core, as in the Makefile
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -194,13 +195,16 @@ def packaged(temporary: Path, lowest: bool = False, base: str = sys.executable) 
                if not name.startswith("torch")]
     python = environment(temporary / "venv", *([name.replace(">=", "==") for name in shipped] if lowest else shipped),
                          *(name for name in more["test"] if not name.startswith(("ruff", "nbval"))), wheel, base=base)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                    "--requirement", ROOT / "tests" / "no-deps.txt"], check=True)
     outside.mkdir()
     volume, published = checkout / "volume", next(checkout.glob("data/published/01_baseline/*/model.safetensors"))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("XRAYLIB", "PYTHON"))}
 
     def run(*command: str | Path, where: Path = outside) -> None:
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=where, env=clean | {"TQDM_DISABLE": "1"}, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=where, env=clean | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"},
+                              capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         print(f"{' '.join(map(str, command[1:4]))}: {time.perf_counter() - start:.0f} s; "
               f"{done.stdout.strip().splitlines()[-1]}", flush=True)
@@ -209,8 +213,8 @@ def packaged(temporary: Path, lowest: bool = False, base: str = sys.executable) 
         run(python, "-m", "xraylib", *arguments.split())
     run(python, "-m", "xraylib", "predict", published, next(outside.glob("data/built-in/*/data")), volume)
     assert (outside / "runs" / "summary.md").exists() and any(volume.glob("*.tif"))
-    run(python.with_name("pytest"), "-q", "--ignore", "tests/show/browser", *(["-W", "default"] if lowest else []),
-        where=checkout)
+    run(python.with_name("pytest"), "-q", *AT_ONCE, "--ignore", "tests/show/browser",
+        *(["-W", "default"] if lowest else []), where=checkout)
 
 
 if __name__ == "__main__":
