@@ -35,6 +35,8 @@ PIXELS = """async image => {
     return canvas.toDataURL('image/png').split(',')[1];
 }"""
 
+expect.set_options(timeout=60_000)      # a machine that does other things, too, may take its time
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -119,7 +121,7 @@ def pixels(panel) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(panel.locator("img").evaluate(PIXELS)))).convert("RGB"))
 
 
-def settles(panel, expected, seconds: float = 10) -> None:
+def settles(panel, expected, seconds: float = 60) -> None:
     """The panel comes to show these pixels, and stays so."""
     end = time.monotonic() + seconds
     while True:
