@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from queue import SimpleQueue
@@ -112,11 +112,16 @@ def _client(workers: int, scheduler: str) -> Iterator:
         return
     before = dict(os.environ)
     try:
-        with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),
-              LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
-                           silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
-            client.register_worker_callbacks(_leave_interrupts_alone)
-            yield client
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}):
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
+                                   silence_logs=logging.CRITICAL)
+            try:
+                with Client(cluster) as client:
+                    client.register_worker_callbacks(_leave_interrupts_alone)
+                    yield client
+            finally:
+                with suppress(TimeoutError):    # a worker of a busy machine that does not end in time is killed
+                    cluster.close()
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -47,7 +47,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path):
 
 @pytest.mark.parametrize(("name", "tensor"), [
     ("head.bias", torch.full((3,), torch.nan)), ("head.bias", torch.full((3,), torch.inf)),
-    ("head.bias", torch.full((3,), 1e300, dtype=torch.float64)), ("head.bias", torch.zeros(3, dtype=torch.complex64)),
+    ("head.bias", torch.full((3,), 1e300, dtype=torch.float64)),
     ("stem.layers.1.running_mean", torch.zeros(2, dtype=torch.int64)), ("stem.layers.1.running_var", -torch.ones(2)),
     ("stem.layers.1.num_batches_tracked", torch.tensor(1.5)), ("grey", torch.tensor([30000.0, 0.0]))])
 def test_weights_that_no_network_can_have_are_refused(tmp_path, name, tensor):

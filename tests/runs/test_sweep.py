@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import LocalCluster
 from safetensors.torch import load_file
 
 from xraylib.files import home as home_of
@@ -113,6 +114,14 @@ def test_local_workers_keep_freed_memory():
     before = dict(os.environ)
     assert dict(spread(os.getenv, names, workers=1)) == {0: None, 1: "1"}
     assert os.environ == before             # what is started here later has all threads
+
+
+def test_workers_that_do_not_end_in_time_spoil_nothing(monkeypatch):
+    def close(self, *arguments, close=LocalCluster.close, **options):
+        close(self, *arguments, **options)
+        raise TimeoutError
+    monkeypatch.setattr(LocalCluster, "close", close)
+    assert dict(spread(str, [7], workers=1)) == {0: "7"}
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
