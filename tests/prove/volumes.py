@@ -117,7 +117,7 @@ def main() -> None:
         print(f"killed after {len(done)} of 250 slices and started again: these stayed, all 250 are identical",
               flush=True)
 
-        small = train.new_unet(replace(RECIPES["laptop"], width=4, depth=2), 0, slices[:20], best_device())
+        small = train.new_unet(replace(RECIPES["laptop"], width=2, depth=1), 0, slices[:20], best_device())
         save_weights(small, folder / "small.safetensors")
         for name, count in (("0.5 GB, a small network", 250), ("20 GB, a small network", 10_000)):
             make_folder(folder / "slices", count, slices.images)
