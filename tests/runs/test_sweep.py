@@ -54,8 +54,8 @@ def test_the_notebooks_way_and_the_sweeps_give_the_same_run(folder):
     assert swept.folder == execute(config, source).folder
 
 
-def command(home: Path, folder: Path, *more: str) -> subprocess.Popen:
-    arguments = ["04_size_sweep", "-p", "profile=tiny", "-p", "n_train=4,6,8,10", "-p", "seed=0:3", "-p", "steps=20",
+def command(home: Path, folder: Path, *more: str, sizes: str = "4,6,8,10") -> subprocess.Popen:
+    arguments = ["04_size_sweep", "-p", "profile=tiny", "-p", f"n_train={sizes}", "-p", "seed=0:3", "-p", "steps=20",
                  "-p", f"data_dir={folder}", *more]
     environment = os.environ | {"XRAYLIB_HOME": str(home), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "xraylib", "sweep", *arguments], env=environment, text=True,
@@ -126,12 +126,12 @@ def test_workers_that_do_not_end_in_time_spoil_nothing(monkeypatch):
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_ctrl_c_says_how_to_go_on(tmp_path, folder, workers):
-    process = command(tmp_path / "home", folder, *workers)
+    process = command(tmp_path / "home", folder, *workers, sizes="4,6")
     wait(process, lambda: list((tmp_path / "home").rglob("result.json")))
     os.killpg(process.pid, signal.SIGINT)     # as a terminal does: every process of the command gets it
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1 and "of 12 runs; the same command goes on" in errors and "Traceback" not in errors
-    process = command(tmp_path / "home", folder)
+    assert process.returncode == 1 and "of 6 runs; the same command goes on" in errors and "Traceback" not in errors
+    process = command(tmp_path / "home", folder, sizes="4,6")
     assert process.communicate(timeout=300) and process.returncode == 0
     configs = [json.loads(path.read_text()) for path in (tmp_path / "home").rglob("config.json")]
-    assert len(configs) == 12
+    assert len(configs) == 6
