@@ -46,11 +46,11 @@ def main() -> None:
         [100 * run.scores[part].mean for part in ("val", "test")] for run in published("01_baseline")])}
     for name, how in formats().items():
         rows = []
-        for seed in SEEDS:
-            with tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as home:
+            for seed in SEEDS:
                 done = subprocess.run([sys.executable, __file__, str(seed)], check=True, capture_output=True, text=True,
                                       env=os.environ | how | {"XRAYLIB_HOME": home, "TQDM_DISABLE": "1"})
-            rows.append([float(word) for word in done.stdout.split()[-2:]])
+                rows.append([float(word) for word in done.stdout.split()[-2:]])
         found[name] = np.array(rows)
     for name, dice in found.items():
         (val, test), (val_sd, test_sd) = dice.mean(0), dice.std(0, ddof=1)
