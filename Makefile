@@ -36,11 +36,13 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/no-deps.txt
 	touch $@
 
+# A process a core, of one thread each: more threads than cores wait for each other at every step.
+test: export OMP_NUM_THREADS = 1
 test: .venv/ready chromium
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 	$(BIN)/python tests/tiny.py build/nbval
-	OMP_NUM_THREADS=1 XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
+	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
 chromium: .venv/ready  # for the tests of the sliders
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

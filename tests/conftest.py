@@ -1,5 +1,7 @@
 """What several test files share: a small labelled data set, and a home of its own for each test."""
 
+from pathlib import Path
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +18,16 @@ def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
     noise = np.random.default_rng(seed).normal(0, 700, labels.shape)
     images = np.clip(np.array([21500, 35200, 41500])[labels] + noise, 0, 65535).astype(np.uint16)
     return Slices(images, labels, np.arange(1, n + 1))
+
+
+class Harmful:
+    """Makes this folder when it is unpickled: what a pickle from a stranger could do."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.mkdir, (self.folder,)
 
 
 @pytest.fixture(autouse=True)

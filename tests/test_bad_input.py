@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import blobs
+from conftest import Harmful, blobs
 from safetensors.torch import load_file, save_file
 
 from xraylib import __main__, workers
@@ -547,13 +547,6 @@ MODEL = Path("model.safetensors")
 FACTS = {"width": "2", "depth": "1", "n_classes": "3", "padding": "same"}
 
 
-class Harmful:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self):
-        return os.mkdir, ("harm",)
-
-
 def header(**changed: object) -> Callable:
     """The weights with another header."""
     def spoil() -> None:
@@ -574,7 +567,7 @@ for name, sentence, spoil in [
     ("that are not there", "there is no file of that name", MODEL.unlink),
     ("of text", "", lambda: MODEL.write_text("weights")), ("of no bytes", "", lambda: MODEL.write_bytes(b"")),
     ("cut short", "", lambda: MODEL.write_bytes(MODEL.read_bytes()[:-50])),
-    ("that would run code", "", lambda: MODEL.write_bytes(pickle.dumps(Harmful()))),
+    ("that would run code", "", lambda: MODEL.write_bytes(pickle.dumps(Harmful(Path("harm"))))),
     ("of torch.save", "", lambda: torch.save(UNet(2, 1).state_dict(), MODEL)),
     ("without a header", "", lambda: save_file(load_file(MODEL), MODEL)),
     ("of depth 40", "its depth is 40, not from 1 to 6", header(depth=40)),

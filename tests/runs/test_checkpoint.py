@@ -1,12 +1,11 @@
 """A training that is killed, and what it leaves on disk."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import blobs
+from conftest import Harmful, blobs
 from test_train import PUBLISHED, RECIPE, TRAIN, TRANSFORMED, UNPADDED, VAL
 
 from xraylib import train
@@ -65,20 +64,10 @@ def test_a_damaged_checkpoint_is_trained_anew_and_ends_the_same(tmp_path, monkey
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-class Evil:
-    """Leaves a file behind where somebody unpickles it."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 @pytest.mark.parametrize(("forge", "sentence"), [
-    (lambda evil, _: pickle.dumps(evil), "is damaged, or of another run"),
-    (lambda evil, _: packed({"model": evil}, "whose")[16:], "is damaged, or of another run"),
-    (lambda evil, whose: packed({"model": evil}, whose), "holds something else than numbers, and is not read"),
+    (lambda harmful, _: pickle.dumps(harmful), "is damaged, or of another run"),
+    (lambda harmful, _: packed({"model": harmful}, "whose")[16:], "is damaged, or of another run"),
+    (lambda harmful, whose: packed({"model": harmful}, whose), "holds something else than numbers, and is not read"),
 ])
 def test_a_checkpoint_that_would_run_code_is_not_read(tmp_path, monkeypatch, capsys, forge, sentence):
     """A plain pickle, a file of `torch.save`, and one that is sealed as the library seals its own."""
@@ -86,12 +75,12 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tmp_path, monkeypatch, cap
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "packed", lambda state, whose: sealed_for.append(whose) or packed(state, whose))
         whole = train_in(tmp_path, RECIPE, TRAIN, VAL, 0)
-    (tmp_path / "last.pt").write_bytes(forge(Evil(tmp_path / "evil"), sealed_for[0]))
+    (tmp_path / "last.pt").write_bytes(forge(Harmful(tmp_path / "harm"), sealed_for[0]))
     anew = train_in(tmp_path, RECIPE, TRAIN, VAL, 0)
     assert f"{tmp_path / 'last.pt'} {sentence}: the training starts anew." in capsys.readouterr().out
-    assert not (tmp_path / "evil").exists() and len(anew[0]) == len(whole[0])
-    pickle.loads(pickle.dumps(Evil(tmp_path / "evil")))
-    assert (tmp_path / "evil").exists()                     # it would have
+    assert not (tmp_path / "harm").exists() and len(anew[0]) == len(whole[0])
+    pickle.loads(pickle.dumps(Harmful(tmp_path / "harm")))
+    assert (tmp_path / "harm").exists()                     # it would have
 
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path, capsys):
