@@ -1,21 +1,35 @@
-# make run      notebooks 1 to 4 on the built-in data, and runs/summary.md  (DATA=folder PROFILE=laptop SEED=0
-#               NAMES="02_noisy_train outlook/10_trust" PARAMETERS="-p noise_std 3000")
-# make test     unit tests, the notebooks in the tiny profile, lint
-# make lab      JupyterLab on the notebooks
-# make publish  make the runs of data/published (three hours), and execute the notebooks in place with three seeds
-# make bench    the measurements of tests/bench/RESULTS.md                  (DATA=folder of real slices)
-# make prove    the heavy proofs, outside CI
-# CPU only, on Linux: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# make run       run notebooks 1 to 4 on the built-in data and write runs/summary.md
+#                (DATA=folder PROFILE=laptop SEED=0 NAMES="02_noisy_train outlook/10_trust"
+#                PARAMETERS="-p noise_std 3000"; the folder's name may hold spaces)
+# make test      lint, types, tests, and all notebooks in the tiny profile
+# make lab       open JupyterLab on the notebooks
+# make publish   train the runs of data/published (three hours), then execute the notebooks in place
+# make bench     measure the speeds of tools/bench/RESULTS.md (DATA=folder of real slices)
+# make prove     run the heavy proofs that CI leaves out (DATA=folder of real slices)
+# make address   set the repository's address in all files (REPOSITORY=owner/name)
+# make chromium  download the browser for the tests of the sliders, where the system has none
+# make clean     remove build/ and caches; runs/, data/ and .venv/ stay
+# On Linux without a GPU: add TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
 PROFILE ?= laptop
 SEED ?= 0
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NAMES := $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb))
 OUTLOOK := $(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/outlook/*.ipynb))
-OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(notdir $(abspath $(DATA)))-$(shell echo $(abspath $(DATA)) | cksum | cut -d' ' -f1))$(if $(PARAMETERS),$(shell echo "$(PARAMETERS)" | tr -cs '[:alnum:].\n' -))
 
-.PHONY: run test chromium lab publish bench prove
+# Make cannot hold a path with spaces in a target: recipes read DATA from the environment, and the
+# output folder has a name made of the folder's own name and a checksum of its path.
+override DATA := $(value DATA)
+export DATA
+quoted = '$(subst ','\'',$(1))'
+slug = $(shell printf %s $(call quoted,$(1)) | tr -cs '[:alnum:]._' -)
+data_path := $(shell cd -- $(call quoted,$(DATA)) >/dev/null 2>&1 && pwd || printf %s $(call quoted,$(DATA)))
+data_name := $(call slug,$(shell basename -- $(call quoted,$(data_path))))-$(firstword $(shell printf %s $(call quoted,$(data_path)) | cksum))
+OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(data_name))$(if $(PARAMETERS),$(call slug,$(PARAMETERS)))
+
+.PHONY: run test lab publish bench prove address browser chromium clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,47 +40,54 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	@mkdir -p $(@D)
 	@echo "== $* ($(PROFILE), seed $(SEED))"
 	$(BIN)/papermill --no-progress-bar --stdout-file /dev/stdout --stderr-file /dev/stderr $< $(@:.ipynb=.part.ipynb) \
-	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$(abspath $(DATA))" -p reuse False $(PARAMETERS)
+	    -r profile $(PROFILE) -p seed $(SEED) -r data_dir "$$DATA" -p use_published False $(PARAMETERS)
 	@mv $(@:.ipynb=.part.ipynb) $@
 
 .venv/ready: pyproject.toml tests/no-deps.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[notebooks,test,cluster]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/no-deps.txt
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(PIP) --editable ".[notebooks,test,cluster]"
+	$(PIP) --no-deps --requirement tests/no-deps.txt
 	touch $@
 
-# A process a core, of one thread each: more threads than cores wait for each other at every step.
+# One test process per core, each with one thread: more threads than cores would wait for each other.
 test: export OMP_NUM_THREADS = 1
-test: .venv/ready chromium
+test: .venv/ready browser
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
-	$(BIN)/python tests/tiny.py build/nbval
-	XRAYLIB_HOME=$(CURDIR)/build $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
+	$(BIN)/python tools/prepare_notebooks.py build/nbval
+	XRAYLIB_HOME="$(CURDIR)/build" $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
-chromium: .venv/ready  # for the tests of the sliders
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-	{ command -v apt-get >/dev/null && [ $$(id -u) = 0 ] && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
-	$(BIN)/playwright install --with-deps chromium
+browser: .venv/ready
+	@$(BIN)/python tools/check_browser.py
+
+chromium: .venv/ready
+	$(BIN)/playwright install chromium
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
 publish: .venv/ready
-	$(BIN)/python tests/publish.py
+	$(BIN)/python tools/publish.py
 	for name in $(NAMES) $(OUTLOOK); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
 
 bench: .venv/ready
-	for name in start steps sliders sweeps; do $(BIN)/python tests/bench/$$name.py || exit 1; done
-	$(if $(DATA),for part in precision most five; do $(BIN)/python tests/bench/time_to_dice.py $$part $(DATA) || exit 1; done)
+	for name in start steps sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
+	$(if $(DATA),for part in precision most five; do \
+	    $(BIN)/python tools/bench/time_to_dice.py $$part "$$DATA" || exit 1; done)
 
 prove: .venv/ready
-	$(BIN)/python tests/prove/mutated.py
-	$(BIN)/python tests/prove/volumes.py
-	$(BIN)/python tests/prove/precisions.py
-	for fault in kill disk; do $(BIN)/python tests/prove/faults.py $$fault || exit 1; done
-	for place in colab binder lowest newest; do $(BIN)/python tests/prove/elsewhere.py $$place || exit 1; done
-	$(BIN)/python tests/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real $(DATA))
+	for name in mutated volumes precisions; do $(BIN)/python tools/prove/$$name.py || exit 1; done
+	for fault in kill disk; do $(BIN)/python tools/prove/faults.py $$fault || exit 1; done
+	for place in colab binder lowest newest; do $(BIN)/python tools/prove/elsewhere.py $$place || exit 1; done
+	$(BIN)/python tools/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real "$$DATA")
+
+address:
+	$(PYTHON) tools/address.py $(REPOSITORY)
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find xraylib tools tests -name __pycache__ -prune -exec rm -rf {} +

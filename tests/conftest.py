@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from xraylib.slices.labelled import Slices, save
+from xraylib.data import Slices, save_slices
+from xraylib.synthetic import Material, Sample, generate_chunks
 
 
 def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
@@ -17,11 +18,19 @@ def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
     labels = np.digitize(field, [-0.6, 0.6]).astype(np.uint8)
     noise = np.random.default_rng(seed).normal(0, 700, labels.shape)
     images = np.clip(np.array([21500, 35200, 41500])[labels] + noise, 0, 65535).astype(np.uint16)
-    return Slices(images, labels, np.arange(1, n + 1))
+    return Slices(list(images), list(labels), np.arange(1, n + 1))
+
+
+def generate(n: int, size: int, seed: int = 0, start: int = 0,
+             material: Material | None = None) -> Sample:
+    """Slices of the built-in volume of a seed, in one piece."""
+    chunks = list(generate_chunks(n, size, seed, start, material or Material()))
+    return Sample(*(np.concatenate([getattr(chunk, name) for chunk in chunks])
+                    for name in ("images", "labels", "truth")))
 
 
 class Harmful:
-    """Makes this folder when it is unpickled: what a pickle from a stranger could do."""
+    """Creates this folder when it is unpickled: what a pickle from a stranger could do."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,7 +51,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """A labelled data set of 40 slices of 48 x 40 on disk."""
-    save(blobs(40, 48, 40), tmp_path / "set")
+    save_slices(blobs(40, 48, 40), tmp_path / "set")
     return tmp_path / "set"
 
 

@@ -1,4 +1,4 @@
-"""What holds for any input, tried on many drawn ones: slices on disk, splits, noise, tiles, Dice, damaged TIFFs."""
+"""Properties that hold for any input, tried on many random ones."""
 
 import tempfile
 from contextlib import nullcontext
@@ -12,187 +12,240 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from xraylib.dice import confusion, dice_score
+from xraylib import tiles
+from xraylib.augment import flip, random_crops, random_places
+from xraylib.data import SLICE_ZERO, Slices, load_slices, random_stream, save_slices
+from xraylib.datasets import block_gap, dummy_slices, split_slices
+from xraylib.errors import DataError
 from xraylib.experiments import EXPERIMENTS
+from xraylib.files import load_plugins
+from xraylib.inference import fuse_batch_norm
+from xraylib.metrics import confusion_matrix, dice_score
 from xraylib.noise import noisy_copies
-from xraylib.predict import network, tiles
-from xraylib.predict.network import folded, tiled_logits
-from xraylib.runs.profiles import configure
-from xraylib.slices import labelled, sets
-from xraylib.slices.labelled import Slices
-from xraylib.slices.tiff import DataError
+from xraylib.params import configure
+from xraylib.tiles import tile_spans, tiled_logits
 from xraylib.unet import UNet
 
-TRIED = partial(settings, deadline=None, derandomize=True)       # a machine may be slow; and what fails fails again
-SEEDS = st.integers(0, 2**31 - 1)
-SIDES = st.integers(16, 40)
-NUMBERS = st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 99), min_size=1, max_size=6, unique=True)
+load_plugins()  # the experiments of the wing are tried, too
+# A machine may be slow, and what fails once must fail again.
+TRIED = partial(settings, deadline=None, derandomize=True)
+SEEDS, SIDES = st.integers(0, 2**31 - 1), st.integers(16, 40)
+NUMBERS = st.lists(
+    st.integers(0, 2**63 - 1) | st.integers(0, 99), min_size=1, max_size=6, unique=True)
 
 
-def drawn(numbers, height, width, seed):
-    """Slices of these numbers, of pixels that have nothing to do with each other."""
+def random_slices(numbers: list[int], height: int, width: int, seed: int) -> Slices:
+    """Slices of these numbers, whose pixels have nothing to do with each other."""
     rng = np.random.default_rng(seed)
     shape = len(numbers), height, width
-    return Slices(rng.integers(0, 65536, shape, np.uint16), rng.integers(0, 3, shape, np.uint8), np.array(numbers))
+    return Slices(rng.integers(0, 65536, shape, np.uint16), rng.integers(0, 3, shape, np.uint8),
+                  np.array(numbers))
 
 
-# -- slices on disk ---------------------------------------------------------------------------------------------------
+# -- slices on disk --------------------------------------------------------------------------------
 
 
 @TRIED(max_examples=40)
 @given(NUMBERS, SIDES, SIDES, SEEDS)
-def test_slices_come_back_from_a_folder_as_they_were_in_the_order_of_their_numbers(numbers, height, width, seed):
-    slices = drawn(numbers, height, width, seed)
+def test_slices_come_back_from_a_folder_unchanged_in_order_of_number(numbers, height, width, seed):
+    slices = random_slices(numbers, height, width, seed)
     with tempfile.TemporaryDirectory() as folder:
-        labelled.save(slices, folder)
-        loaded = labelled.load(folder)
+        save_slices(slices, folder)
+        loaded = load_slices(folder)
     assert loaded.numbers.tolist() == sorted(numbers)
     assert loaded.fingerprint() == slices[np.argsort(slices.numbers)].fingerprint()
     assert {array.dtype for array in loaded.images} == {np.dtype(np.uint16)}
     assert {array.dtype for array in loaded.labels} == {np.dtype(np.uint8)}
 
 
-# -- splits -----------------------------------------------------------------------------------------------------------
+# -- splits ----------------------------------------------------------------------------------------
 
 
 @TRIED(max_examples=200)
-@given(st.integers(1, 300), st.integers(1, 320), st.integers(1, 320), st.sampled_from(["random", "block"]), SEEDS)
-def test_a_split_is_disjoint_seeded_and_as_large_as_asked_or_one_sentence(n, n_train, n_val, kind, seed):
-    pool = sets.outline(np.random.default_rng(seed).permutation(n) + 1)
-    fits = n_train + n_val <= n and (kind == "random" or n_val + sets.gap_of(n) < n)
+@given(st.integers(1, 300), st.integers(1, 320), st.integers(1, 320),
+       st.sampled_from(["random", "block"]), SEEDS)
+def test_a_split_is_disjoint_seeded_and_as_large_as_asked_or_an_error(
+        n, n_train, n_val, kind, seed):
+    pool = dummy_slices(np.random.default_rng(seed).permutation(n) + 1)
+    fits = n_train + n_val <= n and (kind == "random" or n_val + block_gap(n) < n)
     if not fits:
-        with pytest.raises(DataError, match="lower"):
-            sets.split(pool, n_train, n_val, kind, seed)
+        with pytest.raises(DataError, match="[Ll]ower"):
+            split_slices(pool, n_train, n_val, kind, seed)
         return
-    train, val = (part.numbers for part in sets.split(pool, n_train, n_val, kind, seed))
-    again = sets.split(pool, n_train, n_val, kind, seed)
+    train, val = (part.numbers for part in split_slices(pool, n_train, n_val, kind, seed))
+    again = split_slices(pool, n_train, n_val, kind, seed)
     assert [part.numbers.tolist() for part in again] == [train.tolist(), val.tolist()]
-    assert len({*train, *val}) == len(train) + len(val) and len(val) == n_val and len(train) >= 1
+    assert len({*train, *val}) == len(train) + len(val)
+    assert len(val) == n_val and len(train) >= 1
     if kind == "random":
         assert len(train) == n_train
     else:
-        assert len(train) == min(n_train, n - n_val - sets.gap_of(n))
+        gap = block_gap(n)
+        assert len(train) == min(n_train, n - n_val - gap)
         assert np.array_equal(val, np.arange(n - n_val, n) + 1) and (np.diff(train) == 1).all()
-        assert val.min() - train.max() == sets.gap_of(n) + 1                # so many lie between, in neither
+        assert val.min() - train.max() == gap + 1  # the slices of the gap are in neither set
 
 
 @TRIED(max_examples=100)
 @given(st.integers(2, 300), st.data(), st.sampled_from(["random", "block"]), SEEDS)
-def test_a_smaller_training_set_lies_in_a_larger_one_and_both_have_one_validation_set(n, data, kind, seed):
+def test_a_smaller_training_set_is_part_of_a_larger_one_with_the_same_validation_set(
+        n, data, kind, seed):
     n_val = data.draw(st.integers(1, n - 1))
-    large, small = sorted(data.draw(st.lists(st.integers(1, n - n_val), min_size=2, max_size=2)), reverse=True)
-    assume(kind == "random" or n_val + sets.gap_of(n) < n)
-    pool = sets.outline(np.arange(n) + 1)
-    (many, val), (few, same) = (sets.split(pool, size, n_val, kind, seed) for size in (large, small))
+    sizes = data.draw(st.lists(st.integers(1, n - n_val), min_size=2, max_size=2))
+    assume(kind == "random" or n_val + block_gap(n) < n)
+    pool = dummy_slices(np.arange(n) + 1)
+    (many, val), (few, same) = (split_slices(pool, size, n_val, kind, seed)
+                                for size in sorted(sizes, reverse=True))
     assert set(few.numbers) <= set(many.numbers) and np.array_equal(val.numbers, same.numbers)
 
 
 @TRIED(max_examples=300)
 @given(st.sampled_from(sorted(EXPERIMENTS)), st.integers(1, 60), st.none() | st.integers(1, 70),
-       st.none() | st.integers(1, 70) | st.sampled_from([0.1, 0.9]), st.sampled_from(["random", "block"]), SEEDS)
+       st.none() | st.integers(1, 70) | st.sampled_from([0.1, 0.9]),
+       st.sampled_from(["random", "block"]), SEEDS)
 @example("01_baseline", 40, 40, None, "random", 0)
 @example("02_noisy_train", 5, 6, None, "random", 0)
-def test_every_experiment_draws_two_sets_or_says_why_not(experiment, n, n_val, n_train, split, seed):
-    """And nothing is drawn for ever: a training set of no slices would be."""
-    config = configure(experiment, profile="tiny", n_train=n_train, n_val=n_val, split=split, seed=seed)
+def test_every_experiment_draws_two_sets_or_says_why_not(experiment, n, n_val, size, split, seed):
+    """No experiment draws an empty training set, with which training would never end."""
+    few = {"slice_share": size} if isinstance(size, float) else {"n_train": size}
+    config = configure(experiment, profile="tiny", n_val=n_val, split=split, seed=seed, **few)
     try:
-        train, val, note = config.draw(sets.outline(np.arange(n) + 1))
+        train, val, note = config.draw(dummy_slices(np.arange(n) + 1))
     except DataError as error:
-        assert "lower" in str(error) and "\n" not in str(error)
+        assert "ower" in str(error) and "\n" not in str(error)
         return
     assert len(train) >= 1 and len(val) >= 1 and note
-    for part, asked in ((train, n_train), (val, n_val)):
-        assert asked is None or len(part) in (np.ceil(asked), 2 * asked) or "Asked for are" in note
+    for part, asked in ((train, config.n_train), (val, n_val)):
+        assert asked is None or len(part) in (asked, 2 * asked) or "asks for" in note
 
 
-# -- noise ------------------------------------------------------------------------------------------------------------
+# -- noise -----------------------------------------------------------------------------------------
 
 
 @TRIED(max_examples=60)
 @given(NUMBERS, st.floats(0, 65535), SEEDS, st.randoms(use_true_random=False))
-def test_noise_is_clipped_and_the_same_in_any_order_and_batch_and_labels_are_untouched(numbers, std, seed, random):
-    slices = drawn(numbers, 16, 17, seed)
-    slices.images[0][:], before = random.choice([0, 65535]), [label.copy() for label in slices.labels]
-    noisy, order = noisy_copies(slices, std, seed), random.sample(range(len(numbers)), len(numbers))
-    for index, image in enumerate(noisy.images):
-        added = np.rint(slices.images[index] + np.float32(std) * np.random.default_rng(
-            [seed, numbers[index]]).standard_normal(image.shape, np.float32))
-        assert image.dtype == np.uint16 and np.array_equal(image, added.clip(0, 65535))
-        assert noisy.labels[index] is slices.labels[index] and np.array_equal(before[index], slices.labels[index])
-    part = order[:random.randint(1, len(order))]
-    assert noisy_copies(slices[part], std, seed).fingerprint() == noisy[part].fingerprint()
+def test_noise_is_clipped_and_the_same_in_any_order_and_batch(numbers, noise_std, seed, random):
+    slices = random_slices(numbers, 16, 17, seed)
+    slices.images[0][:], before = random.choice([0, 65535]), [each.copy() for each in slices.labels]
+    noisy = noisy_copies(slices, noise_std, seed)
+    for index, (number, image) in enumerate(zip(numbers, noisy.images, strict=True)):
+        rng = np.random.default_rng([seed, number]) if number else random_stream(seed, SLICE_ZERO)
+        noise = rng.standard_normal(image.shape, np.float32)
+        expected = np.rint(slices.images[index] + np.float32(noise_std) * noise)
+        assert image.dtype == np.uint16 and np.array_equal(image, expected.clip(0, 65535))
+        assert noisy.labels[index] is slices.labels[index]
+        assert np.array_equal(before[index], slices.labels[index])
+    part = random.sample(range(len(numbers)), random.randint(1, len(numbers)))
+    same = noisy_copies(slices[part], noise_std, seed)
+    assert same.fingerprint() == noisy[part].fingerprint()
 
 
-# -- tiles ------------------------------------------------------------------------------------------------------------
+# -- crops -----------------------------------------------------------------------------------------
+
+
+@TRIED(max_examples=100)
+@given(SIDES, SIDES, st.integers(0, 50), st.booleans(), st.integers(1, 20), SEEDS)
+def test_crops_are_flipped_windows_of_their_slice_and_label(height, width, side, flips, n, seed):
+    slices = random_slices([1, 2], height, width, seed)
+    images, labels = ([torch.from_numpy(array) for array in arrays]
+                      for arrays in (slices.images, slices.labels))
+    chosen = torch.from_numpy(np.random.default_rng(seed).integers(2, size=n))
+    first, second = (torch.Generator().manual_seed(seed) for _ in range(2))
+    crops, targets = random_crops(images, labels, chosen, side, flips, first)
+    shape = tuple(min(side or length, length) for length in (height, width))
+    places = random_places((height, width), n, side, flips, second)
+    for crop, target, index, ((rows, columns), turn) in zip(
+            crops, targets, chosen, places, strict=True):
+        assert rows.start >= 0 and rows.stop <= height and rows.stop - rows.start == shape[0]
+        assert columns.start >= 0 and columns.stop <= width
+        assert columns.stop - columns.start == shape[1] and turn < (8 if flips else 1)
+        image, label = (part[index][rows, columns].long() for part in (images, labels))
+        assert torch.equal(crop[0], flip(image, turn).float())
+        assert torch.equal(target, flip(label, turn))
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+# -- tiles -----------------------------------------------------------------------------------------
 
 
 @TRIED(max_examples=100)
 @given(st.integers(1, 5000), st.integers(1, 700), st.integers(0, 200))
-def test_spans_are_all_there_is_once_and_what_each_must_see_lies_around_it(length, inner, reach):
-    cuts = list(tiles.spans(length, inner, reach))
-    assert [index for part, _ in cuts for index in range(length)[part]] == list(range(length))
-    for part, seen in cuts:
-        assert (seen.start, seen.stop) == (max(0, part.start - reach), min(length, part.stop + reach))
+def test_tiles_cover_a_side_once_and_each_sees_what_is_around_it(length, inner, reach):
+    spans = list(tile_spans(length, inner, reach))
+    assert [index for part, _ in spans for index in range(length)[part]] == list(range(length))
+    for part, seen in spans:
+        assert seen.start == max(0, part.start - reach)
+        assert seen.stop == min(length, part.stop + reach)
 
 
 @cache
-def a_network(depth, padding):
+def small_network(depth: int, padding: str) -> UNet:
     torch.manual_seed(depth)
     model = UNet(2, depth, padding=padding)
     model.grey.copy_(torch.tensor([32768.0, 18918.0]))
-    for _ in range(3):
-        model(torch.randn(2, 1, 64 + 2 * model.margin, 64 + 2 * model.margin) * 18918 + 32768)
-    return folded(model)
+    side = 64 + 2 * model.margin
+    for _ in range(3):  # batch-norm statistics
+        model(torch.randn(2, 1, side, side) * 18918 + 32768)
+    return fuse_batch_norm(model)
 
 
 @TRIED(max_examples=25)
-@given(st.integers(1, 2), st.sampled_from(["same", "valid"]), st.integers(16, 120), st.integers(16, 120),
-       st.integers(1, 130), SEEDS)
-def test_a_slice_in_tiles_of_any_side_is_the_slice_at_once(depth, padding, height, width, side, seed):
-    image, model = drawn([1], height, width, seed).images[0], a_network(depth, padding)
-    found = []
-    with patch.object(network, "autocast", lambda device: nullcontext()):
+@given(st.integers(1, 2), st.sampled_from(["same", "valid"]), st.integers(16, 120),
+       st.integers(16, 120), st.integers(1, 130), SEEDS)
+def test_tiles_of_any_side_give_the_prediction_of_the_slice_at_once(
+        depth, padding, height, width, side, seed):
+    image = random_slices([1], height, width, seed).images[0]
+    model, found = small_network(depth, padding), []
+    with patch.object(tiles, "autocast", lambda device: nullcontext()):
         for pixels in (side, 10_000):
             logits = np.full((3, height, width), np.nan, np.float32)
-            cut = tiled_logits(model, lambda _, rows: image[rows], 1, image.shape, range(1), pixels)
-            for rows, columns, tile in cut:
+            for rows, columns, tile in tiled_logits(
+                    model, lambda _, rows: image[rows], 1, image.shape, range(1), pixels):
                 assert np.isnan(logits[:, rows, columns]).all()
                 logits[:, rows, columns] = tile[0]
             found.append(logits)
     assert np.allclose(*found, atol=1e-4)
 
 
-# -- Dice -------------------------------------------------------------------------------------------------------------
+# -- Dice ------------------------------------------------------------------------------------------
 
 
 @TRIED(max_examples=100)
-@given(SEEDS, st.integers(1, 4), st.integers(1, 9), st.permutations(range(3)))
-def test_dice_lies_in_0_to_1_and_is_the_same_the_other_way_round_and_by_any_name_or_order(seed, n, side, names):
+@given(SEEDS, st.integers(2, 5), st.integers(1, 4), st.integers(1, 9), st.data())
+def test_dice_lies_in_0_to_1_and_does_not_depend_on_roles_names_or_order(
+        seed, n_classes, n, side, data):
     generator = torch.Generator().manual_seed(seed)
-    truth, guess = (torch.randint(3, (n, side, side + 1), generator=generator) for _ in range(2))
-    dice, names = dice_score(confusion(guess, truth)), torch.tensor(names)
-    assert (dice >= 0).all() and (dice <= 1).all() and (dice_score(confusion(truth, truth)) == 1).all()
-    assert torch.equal(dice, dice_score(confusion(truth, guess)))                       # who predicts whom
-    assert torch.equal(dice, dice_score(confusion(names[guess], names[truth]))[:, names])     # what a phase is called
-    pixels = torch.randperm(truth[0].numel(), generator=generator)                      # where a pixel is
+    truth, guess = (torch.randint(n_classes, (n, side, side + 1), generator=generator)
+                    for _ in range(2))
+    names = torch.tensor(data.draw(st.permutations(range(n_classes))))
+
+    def score(predicted: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+        return dice_score(confusion_matrix(predicted, true, n_classes))
+
+    dice = score(guess, truth)
+    assert (dice >= 0).all() and (dice <= 1).all() and (score(truth, truth) == 1).all()
+    assert torch.equal(dice, score(truth, guess))  # which one is the prediction
+    assert torch.equal(dice, score(names[guess], names[truth])[:, names])  # the names of classes
+    pixels = torch.randperm(truth[0].numel(), generator=generator)
     moved = (each.flatten(1)[:, pixels].view_as(each) for each in (guess, truth))
-    assert torch.equal(dice, dice_score(confusion(*moved)))
-    assert torch.equal(dice.flip(0), dice_score(confusion(guess.flip(0), truth.flip(0))))     # which image comes first
+    assert torch.equal(dice, score(*moved))  # the order of pixels
+    assert torch.equal(dice.flip(0), score(guess.flip(0), truth.flip(0)))  # the order of images
 
 
-# -- damaged TIFFs ----------------------------------------------------------------------------------------------------
+# -- damaged TIFFs ---------------------------------------------------------------------------------
 
 
-def test_every_reader_makes_slices_or_one_sentence_of_damaged_tiffs(tmp_path):
-    """Ten thousand more in `make prove`; the last two here have a list of numbers for a width."""
-    found = {mutated.outcome(mutated.mutant(seed), tmp_path / "v_1.tif") for seed in (*range(300), 2702, 3019)}
-    assert found == {"sentence", "both"}
+def test_every_reader_reads_damaged_tiffs_or_rejects_them_with_an_error(tmp_path):
+    """`make prove` tries ten thousand more. The last two here give a list of numbers as width."""
+    seeds = (*range(300), 2702, 3019)
+    found = {mutated.outcome(mutated.mutant(seed), tmp_path / "v_1.tif") for seed in seeds}
+    assert found == {"rejected", "both"}
 
 
-def test_a_tiff_that_is_not_damaged_is_read(tmp_path):
-    """So that a reader that refuses all is noticed."""
-    valid = mutated.kinds(np.random.default_rng(0))
-    for index, content in enumerate(valid):
+def test_a_valid_tiff_is_read(tmp_path):
+    """A reader that rejects everything would pass the test above."""
+    contents = mutated.valid_tiffs(np.random.default_rng(0))
+    for index, content in enumerate(contents):
         (tmp_path / f"v_{index}.tif").write_bytes(content)
-        mutated.by_pages(tmp_path / f"v_{index}.tif")
-    mutated.as_label(tmp_path / f"v_{len(valid) - 1}.tif")
+        mutated.read_pages(tmp_path / f"v_{index}.tif")
+    mutated.read_label(tmp_path / f"v_{len(contents) - 1}.tif")

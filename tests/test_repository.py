@@ -1,45 +1,64 @@
-"""Files that must agree with each other, and rules that hold for the whole tree."""
+"""Files that must agree with each other, and rules that hold for all files."""
 
 import ast
 import contextlib
 import io
+import os
 import re
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from address import other_addresses, repository, text_files
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-REPOSITORY = PROJECT["urls"]["repository"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, OPTIONAL = PYPROJECT["project"], PYPROJECT["project"]["optional-dependencies"]
+LIBRARY = ROOT / "xraylib"
+CORE = sorted(LIBRARY.glob("*.py"))
+WING = sorted((LIBRARY / "outlook").glob("*.py"))
+TOOLS = sorted((ROOT / "tools").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+CORE_LINES, FILE_LINES = 3_700, 250
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def every(paths):
+    return pytest.mark.parametrize("path", paths, ids=name_of)
 
 
 def tracked():
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+# -- the packages ----------------------------------------------------------------------------------
+
+
+def requirement_names(requirements):
+    return {re.split(r"[<>=]", requirement)[0] for requirement in requirements}
 
 
 def test_binder_has_the_tested_environment():
-    assert (ROOT / "binder/environment.yml").read_text() == (ROOT / "environment.yml").read_text()
+    tested = (ROOT / "environment.yml").read_text()
+    assert (ROOT / "binder/environment.yml").read_text() == tested
 
 
 def test_the_environment_holds_every_dependency():
-    names = {re.split(r"[ =<>]", line.strip(" -"))[0] for line in (ROOT / "environment.yml").read_text().splitlines()}
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    names = {re.split(r"[ =<>]", line.strip(" -"))[0] for line in lines}
     conda = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    optional = PROJECT["optional-dependencies"]
-    for requirement in PROJECT["dependencies"] + optional["notebooks"] + optional["cluster"] + optional["test"]:
-        name = re.split(r"[<>=]", requirement)[0]
-        assert conda.get(name, name) in names
-
-
-def test_the_repository_has_one_address():
-    address = re.compile(r"github\.com/([\w.-]+/[\w.-]+?)(?=\.git|[/#\s\"')\]?]|$)")
-    ours = REPOSITORY.removeprefix("https://github.com/")
-    foreign = {"magn2998/XraySegmentation"}
-    for path in tracked():
-        if path.suffix in {".md", ".cff", ".yml", ".toml", ".ipynb"}:
-            assert set(address.findall(path.read_text())) <= {ours, *foreign}, path
+    wanted = requirement_names(PROJECT["dependencies"] + sum(OPTIONAL.values(), []))
+    assert {conda.get(name, name) for name in wanted} <= names
 
 
 def test_make_installs_the_torch_of_the_tested_environment():
@@ -47,72 +66,215 @@ def test_make_installs_the_torch_of_the_tested_environment():
     assert f"pytorch ={version.rsplit('.', 1)[0]}" in (ROOT / "environment.yml").read_text()
 
 
-# The house, from the ground up: what stands here imports what stands before it, and nothing after.
-FLOORS = ["files", "workers", "unet", "dice", "slices", "noise", "augment", "experiments", "predict", "train", "runs",
-          "material", "show", "__main__"]
-TAUGHT = ("unet", "dice", "noise", "train")
-MODULES = sorted(path.relative_to(ROOT / "xraylib") for path in (ROOT / "xraylib").rglob("*.py")
-                 if path.name != "__init__.py")
-ROOMS = sorted(path.parent for path in (ROOT / "xraylib").glob("*/__init__.py"))
+def test_every_package_of_the_library_is_installed():
+    folders = {str(path.parent.relative_to(ROOT)) for path in LIBRARY.rglob("*.py")}
+    packages = {folder.replace("/", ".") for folder in folders}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == {*packages, "xraylib.shipped"}
 
 
-def imported(module: Path) -> set[str]:
-    """The floors that a module of the library imports from (it does so by relative imports alone)."""
-    floors = set()
-    for node in ast.walk(ast.parse((ROOT / "xraylib" / module).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            target = [*module.parts[:-node.level], *filter(None, (node.module or "").split("."))]
-            floors |= {target[0]} if target else {alias.name for alias in node.names}
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            assert "xraylib" not in ast.unparse(node), module
-    return floors
+def third_party(paths) -> dict[str, str]:
+    """What these files import from elsewhere, and one file that does."""
+    ours = {"xraylib", *(path.stem for path in [*TOOLS, *TESTS])}
+    found = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            found |= {name.split(".")[0]: name_of(path) for name in names}
+    return {name: path for name, path in found.items()
+            if name not in ours | sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_nothing_imports_what_stands_above_it(module):
-    own = module.parts[0].removesuffix(".py")
-    for floor in imported(module) - {own}:
-        assert FLOORS.index(floor) < FLOORS.index(own), f"{module} imports {floor}"
+@pytest.mark.parametrize(("paths", "extras"), [
+    ([*CORE, *WING], ("notebooks", "cluster")),
+    ([*TOOLS, *TESTS], ("notebooks", "cluster", "test")),
+], ids=["library", "tools and tests"])
+def test_every_imported_package_is_declared(paths, extras):
+    alone = (ROOT / "tests/no-deps.txt").read_text().splitlines()
+    declared = requirement_names(
+        [*PROJECT["dependencies"], *(name for extra in extras for name in OPTIONAL[extra])]
+        + [line for line in alone if "#" not in line])
+    for name, path in third_party(paths).items():
+        distributions = {each.lower() for each in packages_distributions()[name]}
+        assert distributions & declared, f"{path} imports {name}, which pyproject.toml lacks"
+
+
+def test_versions_and_dates_agree():
+    citation = (ROOT / "CITATION.cff").read_text()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    version, date = re.search(r"^## \[?([\d.]+)\]? - (\S+)$", changelog, re.MULTILINE).groups()
+    assert f"\nversion: {version}\n" in citation and f"\ndate-released: {date}\n" in citation
+    assert f'__version__ = "{version}"' in (LIBRARY / "__init__.py").read_text()
+
+
+# -- the house -------------------------------------------------------------------------------------
+
+# From the ground up: a module imports modules that stand before it, and none that stand after it.
+LAYERS = [
+    "errors", "files", "device", "losses",
+    "tiff", "data", "synthetic",
+    "unet", "tiles", "inference", "noise", "metrics", "augment", "training", "checkpoint",
+    "datasets", "convert", "download", "workers", "contrast", "volumes",
+    "experiments", "schema", "params", "records", "runs", "published", "sweep", "tables",
+    "figures", "diagram", "curves", "widgets",
+    "__main__",
+]
+# runs.py asks published.py inside two functions, because published.py returns runs.
+LATE_IMPORTS = {("runs", "published")}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the library that a module imports, without those for type checkers alone."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    typing_only = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If)
+                   and ast.unparse(block.test) == "TYPE_CHECKING" for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in typing_only:
+            package = path.parent.relative_to(LIBRARY).parts
+            start = package[:len(package) - node.level + 1]
+            target = [*start, *filter(None, (node.module or "").split("."))]
+            found |= {".".join(target)} if node.module else {
+                ".".join([*target, alias.name]) for alias in node.names}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            assert node.__class__ is ast.Import or node.module != "xraylib", path
+    return found
+
+
+@every(CORE)
+def test_the_core_imports_downward_and_never_the_wing(path):
+    if path.stem == "__init__":
+        assert not imported(path)
+        return
+    for name in imported(path):
+        assert name in LAYERS, f"{path.name} imports {name}, which is no module of the core"
+        if (path.stem, name) not in LATE_IMPORTS:
+            below = LAYERS.index(name) < LAYERS.index(path.stem)
+            assert below, f"{path.name} imports {name}, which stands above it in LAYERS"
+
+
+def test_every_module_of_the_core_has_a_layer():
+    assert {path.stem for path in CORE} == {"__init__", *LAYERS}
 
 
 def test_the_look_at_imports_sees_them():
-    assert imported(Path("train.py")) == {"augment", "dice", "predict", "slices", "unet"}
-    assert imported(Path("runs/folder.py")) > {"experiments", "files", "predict", "slices", "train", "runs"}
-    assert "slices" in imported(Path("__main__.py")) and "runs" in imported(Path("__main__.py"))
+    assert imported(LIBRARY / "losses.py") == set()
+    assert {"data", "losses", "metrics", "unet"} <= imported(LIBRARY / "training.py")
+    assert {"datasets", "published"} <= imported(LIBRARY / "__main__.py")
+    assert {"augment", "unet"} <= imported(LIBRARY / "outlook/stacks.py")
+    assert "outlook.stacks" in imported(LIBRARY / "outlook/__init__.py")
+    assert ("published" in imported(LIBRARY / "runs.py")) == bool(LATE_IMPORTS)
 
 
-def test_every_room_has_one_line_that_says_what_is_in_it_and_few_files():
-    assert {path.name for path in ROOMS} | {str(path.with_suffix("")) for path in MODULES if len(path.parts) == 1} == {
-        *FLOORS}
-    for room in ROOMS:
-        (line,) = ast.parse((room / "__init__.py").read_text()).body
-        assert isinstance(line, ast.Expr) and "\n" not in line.value.value
-        assert len(list(room.glob("*.py"))) <= 10, room
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert set(packages) == {"xraylib", "xraylib.shipped", *(f"xraylib.{room.name}" for room in ROOMS)}
+def test_importing_all_of_the_core_loads_nothing_of_the_wing():
+    names = [f"xraylib.{path.stem}" for path in CORE if path.stem != "__init__"]
+    code = (f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+            "print([name for name in sys.modules if name.startswith('xraylib.outlook')])")
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True, env=environment)
+    assert done.stdout.strip() == "[]"
 
 
-def test_library_files_are_short():
-    lines = {path: (ROOT / "xraylib" / path).read_text().count("\n") for path in MODULES}
-    assert max(lines.values()) <= 250
-    assert sum(lines[Path(f"{name}.py")] for name in TAUGHT) <= 500
+def test_the_core_is_small():
+    lines = {path.name: path.read_text().count("\n") for path in CORE}
+    assert sum(lines.values()) <= CORE_LINES, f"{sum(lines.values())} lines: {lines}"
 
 
-def test_every_public_function_says_what_it_does():
-    for path in MODULES:
-        body = ast.parse((ROOT / "xraylib" / path).read_text()).body
-        methods = [node for owner in body if isinstance(owner, ast.ClassDef) for node in owner.body]
-        for node in (*body, *methods):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{path}: {node.name}"
+@every([*CORE, *WING, *TOOLS])
+def test_files_are_short(path):
+    assert path.read_text().count("\n") <= FILE_LINES
 
 
-def test_the_readme_says_where_everything_is():
-    """Its table of concepts names every file of the library, and no other."""
-    text = (ROOT / "README.md").read_text()
-    table = text[text.index("## Where is what"):]
-    named = set(re.findall(r"\]\(xraylib/([\w/]+\.py)\)", table[:table.index("\n## ", 3)]))
-    assert named == {path.as_posix() for path in MODULES}
+# -- docstrings ------------------------------------------------------------------------------------
+
+
+def public(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Public functions and classes, and the public methods of these, by name."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield owner + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{node.name}.")
+
+
+@every([*CORE, *WING, *TOOLS])
+def test_every_module_and_public_function_has_a_docstring(path):
+    tree = ast.parse(path.read_text())
+    lacking = [name for name, node in public(tree.body) if not ast.get_docstring(node)]
+    assert ast.get_docstring(tree) and not lacking, lacking
+
+
+def undescribed(node: ast.FunctionDef) -> list[str]:
+    """Arguments of a function that its Args section leaves out.
+
+    A function of one or two arguments may do without the section, if its first line says enough.
+    """
+    given = node.args
+    arguments = [each.arg for each in (
+        *given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg) if each]
+    names = [name for name in arguments if name not in ("self", "cls") and name[0] != "_"]
+    _, found, section = ast.get_docstring(node).partition("Args:\n")
+    section = section.partition("\n\n")[0]
+    if not found and len(names) < 3:
+        return []
+    return [name for name in names if not re.search(rf"\b{name}\b", section)]
+
+
+@every(CORE)
+def test_docstrings_describe_the_arguments(path):
+    lacking = {}
+    for name, node in public(ast.parse(path.read_text()).body):
+        is_experiment = "@experiment" in "".join(
+            f"@{ast.unparse(each)}" for each in getattr(node, "decorator_list", ()))
+        if isinstance(node, ast.FunctionDef) and not is_experiment and undescribed(node):
+            lacking[name] = undescribed(node)
+    assert not lacking
+
+
+# -- tools -----------------------------------------------------------------------------------------
+
+
+@every(TOOLS)
+def test_tools_use_names_that_the_library_has(path):
+    """Most tools run too long for a test."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xraylib"):
+            for alias in node.names:
+                module = import_module(node.module)
+                if not hasattr(module, alias.name):
+                    import_module(f"{node.module}.{alias.name}")
+
+
+# -- addresses, links and documents ----------------------------------------------------------------
+
+
+@every(text_files())
+def test_the_repository_has_one_address(path):
+    """If this fails, run `make address`; list a repository of others in tools/address.py."""
+    assert other_addresses(path, repository()) == set()
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a Markdown text."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+            for heading in headings}
+
+
+@every([path for path in tracked() if path.suffix == ".md"])
+def test_every_relative_link_leads_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        place = path.parent / file if file else path
+        assert place.exists(), f"{target} does not exist"
+        if anchor and place.suffix == ".md":
+            headings = anchors(re.sub(r"```.*?```", "", place.read_text(), flags=re.DOTALL))
+            assert anchor in headings, f"{target}: there is no such heading"
 
 
 def test_nothing_large_is_committed():
@@ -121,16 +283,20 @@ def test_nothing_large_is_committed():
 
 
 @pytest.mark.parametrize("name", ["LSF", "SLURM", "PBS"])
-def test_the_readmes_cluster_scripts_make_a_job_script(name):
-    """What they pass is known to dask-jobqueue and ends up in the script that a scheduler would be given."""
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-                if f"{name}Cluster" in block]
-    code = block.replace('if __name__ == "__main__":', "if True:").replace('"port": 8786', '"port": 0')
-    spoken = io.StringIO()
-    with contextlib.redirect_stdout(spoken):
+def test_the_documented_cluster_scripts_make_a_job_script(name):
+    """dask-jobqueue knows what they pass, and it arrives in the script for the scheduler."""
+    texts = [(ROOT / file).read_text() for file in ("README.md", "docs/cluster.md")
+             if (ROOT / file).exists()]
+    blocks = re.findall(r"```python\n(.*?)```", "\n".join(texts), re.DOTALL)
+    (block,) = [block for block in blocks if f"{name}Cluster" in block]
+    code = block.replace('if __name__ == "__main__":', "if True:")
+    code = code.replace('"port": 8786', '"port": 0')
+    code = code.replace("cluster.adapt(minimum=1, maximum=20)", "script = cluster.job_script()")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         scope: dict = {}
-        exec(code.replace("cluster.adapt(minimum=1, maximum=20)", "script = cluster.job_script()"), scope)
+        exec(code, scope)
         scope["cluster"].close()
-    assert "--scheduler tcp://" in spoken.getvalue()
+    assert "--scheduler tcp://" in printed.getvalue()
     assert "OMP_NUM_THREADS=4" in scope["script"] and "--lifetime 225m" in scope["script"]
     assert re.search(r"-n 4|--cpus-per-task=4|ncpus=4", scope["script"])

@@ -1,4 +1,4 @@
-"""``python -m xraylib``: what the notebooks do not need to be open for."""
+"""Command-line interface: ``python -m xraylib``, or ``xraylib`` for short."""
 
 import argparse
 import errno
@@ -7,150 +7,167 @@ import re
 import sys
 from pathlib import Path
 
+from . import convert, datasets, download, params, published, sweep, tables, volumes
+from .errors import ParameterError, RunError, XraylibError, one_line_message
 from .experiments import EXPERIMENTS
-from .files import home, replace, said
-from .predict.network import WeightsError
-from .predict.volumes import predict_volume
-from .runs import folder, sweep, tables
-from .runs.folder import RunError
-from .runs.parameters import ParameterError, check
-from .slices import convert, fetch, sets
-from .slices.tiff import DataError
-from .train import TrainingError
-from .workers import WorkersError
+from .files import atomic_file, home, load_plugins
 
-ERRORS = (DataError, ParameterError, RunError, sweep.SweepError, TrainingError, WeightsError, WorkersError,
-          fetch.FetchError)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SHORT = re.compile(r"\d+ requested and \d+ written")     # numpy says so where a disk is full, and gives no number
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's message when a disk is full
+INTERRUPTED = "stopped. Give the same command again to continue: what is complete is kept."
 
 
 def report(_: argparse.Namespace) -> None:
-    """Write runs/summary.md, a table over all complete runs beside the poster's numbers, and print it."""
-    path, runs = home() / "runs" / "summary.md", tables.complete()
+    """Print a table of all complete runs beside the poster's numbers; also writes runs/summary.md."""
+    path, runs = home() / "runs" / "summary.md", tables.complete_runs()
     if not runs:
-        raise RunError(f"{path.parent} holds no complete run; run a notebook to its end, or `make run`.")
-    replace(path, lambda part: part.write_text(tables.summary(runs) + "\n"))
-    print(path.read_text() + f"\nwritten to {path}")
+        raise RunError(f"{path.parent} holds no complete run. Run a notebook to its end, "
+                       "or `make run`.")
+    summary = tables.summary(runs)
+    with atomic_file(path, "w", encoding="utf-8") as file:
+        file.write(summary + "\n")
+    print(f"{summary}\n\nWritten to {path}.")
+
+
+def networks(_: argparse.Namespace) -> None:
+    """List the trained networks that come with the library, with what each is good for."""
+    for name, network in published.named_networks().items():
+        print(f"{name:16} {network.good_for}")
 
 
 def make_data(arguments: argparse.Namespace) -> None:
-    """Make the built-in slices of a profile, so that the first notebook need not."""
-    source = sets.open_source(arguments.profile)
-    print(f"{len(source.slices)} + {len(source.test)} slices in {home() / 'data' / 'built-in'}")
+    """Generate the built-in slices of a profile."""
+    dataset = datasets.open_dataset(arguments.profile)
+    print(f"{len(dataset.slices)} slices and {len(dataset.test)} test slices are in "
+          f"{home() / 'data' / 'built-in'}.")
 
 
 def fetch_data(arguments: argparse.Namespace) -> None:
-    """Fetch the real slices and their labels from where their authors keep them."""
-    fetch.fetch(arguments.folder)
+    """Download the real slices and their labels from where their authors keep them."""
+    download.download_real_data(arguments.folder)
 
 
 def convert_data(arguments: argparse.Namespace) -> None:
-    """Copy a labelled data set of 8-bit or floating-point images, or of labels 0, 1, 2, into one that can be used."""
-    print(f"{convert.convert(arguments.source, arguments.target)} In {arguments.target}")
+    """Copy a labelled data set of another type into one that the library reads."""
+    print(convert.convert_dataset(arguments.source, arguments.target))
 
 
-def run_sweep(arguments: argparse.Namespace) -> None:
-    """Run a grid: every combination of the parameters' values, each in a folder of its own; complete runs are kept."""
-    axes = {}
+def sweep_runs(arguments: argparse.Namespace) -> None:
+    """Run an experiment for every combination of parameter values; complete runs are kept."""
+    axes: dict[str, str] = {}
     for item in arguments.parameters:
         name, equals, text = item.partition("=")
         if not equals:
-            raise ParameterError(f"-p {item} has no value; write -p NAME=VALUE, NAME=A,B,C or NAME=0:5.")
+            raise ParameterError(f"-p {item} has no value. Write -p NAME=VALUE, NAME=A,B,C "
+                                 "or NAME=0:5.")
         if name in axes:
-            raise ParameterError(f"-p {name} is given twice; list all its values in one: -p {name}=A,B,C.")
+            raise ParameterError(f"-p {name} is given twice. List all its values in one: "
+                                 f"-p {name}=A,B,C.")
         axes[name] = text
-    fixed = check(**{name: axes.pop(name, "") for name in ("profile", "data_dir")})
-    configs = sweep.grid(arguments.experiment, {name: sweep.values(text) for name, text in axes.items()}, **fixed)
-    source = sets.open_source(**fixed)
-    print(tables.summary(sweep.sweep(configs, source, workers=arguments.workers, scheduler=arguments.scheduler)))
+    fixed = params.check_parameters(**{name: axes.pop(name, "") for name in ("profile", "data_dir")})
+    values = {name: sweep.parse_values(text) for name, text in axes.items()}
+    configs = sweep.parameter_grid(arguments.experiment, values, **fixed)
+    runs = sweep.run_sweep(configs, datasets.open_dataset(**fixed), arguments.use_published,
+                           arguments.workers, arguments.scheduler)
+    print(tables.summary(runs))
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Segment a volume of any size, a folder of TIFFs or one TIFF of many pages, into a folder of uint8 TIFFs."""
-    weights = folder.load(arguments.run).weights if arguments.run.is_dir() else arguments.run
-    paths = predict_volume(weights, arguments.source, arguments.target, arguments.preview, arguments.tile,
-                           arguments.workers, arguments.scheduler)
-    print(f"{len(paths)} slices, 0 = pore, 128 = YSZ, 255 = nickel, in {arguments.target}")
+    """Segment a volume of any size: a folder of TIFFs, or one TIFF with many pages."""
+    weights = published.network_file(arguments.network)
+    paths = volumes.predict_volume(weights, arguments.source, arguments.target, arguments.preview,
+                                   arguments.tile, arguments.workers, arguments.scheduler)
+    print(f"{len(paths)} segmented slices are in {arguments.target}.")
 
 
-def whole(text: str) -> int:
-    """A whole number, 0 or more."""
+def non_negative(text: str) -> int:
+    """Parse a whole number, 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    spread = argparse.ArgumentParser(add_help=False)
-    spread.add_argument("--workers", type=whole, default=0, help="local processes (default: this one)")
-    spread.add_argument("--scheduler", default="", help="address of a Dask cluster, tcp://...")
-
-    main = argparse.ArgumentParser(prog="python -m xraylib", description=__doc__)
-    commands = main.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("report", help=report.__doc__)
-    command.set_defaults(call=report)
-    command = commands.add_parser("sweep", help=run_sweep.__doc__, description=run_sweep.__doc__, parents=[spread])
-    command.add_argument("experiment", choices=EXPERIMENTS)
-    command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUES",
-                         help="5,10,15 or 0:5 (0 to 4); again for each parameter")
-    command.set_defaults(call=run_sweep)
-    command = commands.add_parser("predict", help=predict.__doc__, description=predict.__doc__, parents=[spread])
-    command.add_argument("run", type=Path, metavar="RUN", help="a run folder, or its model.safetensors")
-    command.add_argument("source", type=Path, metavar="IN", help="a folder of TIFFs, or a TIFF of many pages")
-    command.add_argument("target", type=Path, metavar="OUT", help="folder for the segmented slices")
-    command.add_argument("--preview", type=whole, default=0, metavar="N", help="a colour PNG of every N-th slice")
-    command.add_argument("--tile", type=whole, default=0, metavar="PX", help="side of the tiles (default: by network)")
-    command.set_defaults(call=predict)
-    data = commands.add_parser("data", help="the data sets").add_subparsers(required=True, metavar="COMMAND")
-    command = data.add_parser("make", help=make_data.__doc__)
-    command.add_argument("--profile", choices=sets.SIZES, default="laptop")
-    command.set_defaults(call=make_data)
-    command = data.add_parser("fetch", help=fetch_data.__doc__)
-    command.add_argument("folder", nargs="?", default=home() / "data" / "real")
-    command.set_defaults(call=fetch_data)
-    command = data.add_parser("convert", help=convert_data.__doc__, description=convert_data.__doc__)
-    command.add_argument("source", type=Path, metavar="IN", help="a folder that holds data/ and labels/")
-    command.add_argument("target", type=Path, metavar="OUT", help="a new folder for the converted copy")
-    command.set_defaults(call=convert_data)
-    return main
+def add_command(commands, call, name: str, **options) -> argparse.ArgumentParser:
+    """Add a command whose help is the docstring of the function that it calls."""
+    parser = commands.add_parser(name, help=call.__doc__, description=call.__doc__, **options)
+    parser.set_defaults(call=call)
+    return parser
 
 
-def of_the_disk(error: OSError) -> str:
-    """What the system refused, where, and what to do, in one sentence."""
-    if SHORT.fullmatch(str(error)):
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    load_plugins()
+    workers = argparse.ArgumentParser(add_help=False)
+    workers.add_argument("--workers", type=non_negative, default=0,
+                         help="number of local processes (default: none, run in this one)")
+    workers.add_argument("--scheduler", default="", help="address of a Dask cluster, tcp://...")
+
+    parser = argparse.ArgumentParser(prog="python -m xraylib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_command(commands, report, "report")
+    add_command(commands, networks, "networks")
+    command = add_command(commands, sweep_runs, "sweep", parents=[workers])
+    command.add_argument("experiment", choices=sorted(EXPERIMENTS))
+    command.add_argument("-p", dest="parameters", action="append", default=[],
+                         metavar="NAME=VALUES", help="5,10,15 or 0:5 (0 to 4); repeatable")
+    command.add_argument("--use-published", action="store_true",
+                         help="take published runs instead of training them again")
+    command = add_command(commands, predict, "predict", parents=[workers])
+    command.add_argument("network", metavar="NETWORK",
+                         help="a name (see the command networks), a run folder or a weights file")
+    command.add_argument("source", type=Path, metavar="IN", help="folder of TIFFs, or one TIFF")
+    command.add_argument("target", type=Path, metavar="OUT", help="folder for the segmentation")
+    command.add_argument("--preview", type=non_negative, default=0, metavar="N",
+                         help="also write a colour PNG of every N-th slice")
+    command.add_argument("--tile", type=non_negative, default=0, metavar="PX",
+                         help="side of the tiles (default: as memory allows)")
+    data = commands.add_parser("data", help="commands for data sets")
+    commands = data.add_subparsers(required=True, metavar="COMMAND")
+    command = add_command(commands, make_data, "make")
+    command.add_argument("--profile", choices=sorted(datasets.SIZES), default="laptop")
+    command = add_command(commands, fetch_data, "fetch")
+    command.add_argument("folder", nargs="?", type=Path, default=home() / "data" / "real")
+    command = add_command(commands, convert_data, "convert")
+    command.add_argument("source", type=Path, metavar="IN", help="folder with data/ and labels/")
+    command.add_argument("target", type=Path, metavar="OUT", help="new folder for the copy")
+    return parser
+
+
+def system_message(error: OSError) -> str:
+    """Say in one line what the system refused, where, and what to do."""
+    if SHORT_WRITE.fullmatch(str(error)):
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     where = f"{error.filename}: " if error.filename is not None else ""
-    if error.errno in FULL:
-        todo = "make room, and give the same command again: what is whole is kept"
+    if error.errno in DISK_FULL:
+        remedy = "Make room and give the same command again: what is complete is kept."
     elif isinstance(error, FileNotFoundError):
-        todo = "check the path"
+        remedy = "Check the path."
     else:
-        todo = "take another folder, or mend this one; XRAYLIB_HOME says where data/ and runs/ are " \
-               f"({home().absolute()})"
-    return f"{where}{error.strerror or said(error)}; {todo}."
+        remedy = ("Choose another folder, or change this one. XRAYLIB_HOME sets where data/ and "
+                  f"runs/ are ({home().absolute()}).")
+    return f"{where}{error.strerror or one_line_message(error)}. {remedy}"
 
 
 def main() -> None:
-    """Run the command; what is wrong with the input, what the system refuses, and Ctrl-C are one sentence."""
+    """Run the command. Bad input, a refusal by the system and Ctrl-C end in one-line errors."""
     try:
-        arguments = parser().parse_args()
+        arguments = make_parser().parse_args()
         arguments.call(arguments)
         sys.stdout.flush()
         return
-    except ERRORS as error:
-        sentence = str(error)
-    except BrokenPipeError:                                  # as of `... | head`: nobody reads on
+    except XraylibError as error:
+        message = str(error)
+    except BrokenPipeError:  # nobody reads on, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        sentence = of_the_disk(error)
+        message = system_message(error)
     except MemoryError:
-        sentence = "there is not enough memory; give the same command with fewer workers or smaller tiles or crops."
+        message = ("there is not enough memory. Give the same command with fewer workers, "
+                   "smaller tiles or smaller crops.")
     except KeyboardInterrupt:
-        sentence = "stopped; give the same command again, and it goes on: what is complete is kept."
-    sys.exit(f"error: {sentence}".replace("\n", "\\n"))     # a path may hold a line's end
+        message = INTERRUPTED
+    sys.exit(f"error: {message}".replace("\n", "\\n"))  # a path may hold a line break
 
 
 if __name__ == "__main__":

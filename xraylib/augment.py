@@ -1,153 +1,131 @@
-"""Transformations of training crops: one labelled slice, seen turned, stretched, bent, in other light and other noise.
+"""The random crops that a network is trained on.
 
-Geometric ones move grey levels and labels alike, by one resampling (Simard, Steinkraus and Platt 2003; Ronneberger,
-Fischer and Brox 2015, section 3.1). Intensity ones change grey levels alone. All random numbers come from a given
-`torch.Generator`, so that a killed run resumes bit for bit: the transforms of torchvision v2 and kornia draw from the
-global random state of PyTorch, those of MONAI from one of numpy, and torchvision's rotate a whole batch by one angle.
+Every random number comes from one `torch.Generator` whose state is part of a checkpoint, so that a
+killed run resumes bit for bit.
 """
 
-import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Generator, Tensor
 
-from .slices.labelled import Slices, grey_statistics
+from .data import Slices
+from .unet import UNet
 
-GEOMETRIC = ("rotate", "scale", "elastic")
-INTENSITY = ("blur", "contrast", "brightness", "noise")   # in this order: the optics, then the detector
-TRANSFORMS = GEOMETRIC + INTENSITY
-
-ANGLE = 15.0          # degrees, at most, either way; quarter turns are among the flips
-SCALE = (0.85, 1.2)   # a sixth smaller to a fifth larger: far less than grains differ among themselves
-ELASTIC = 2.0         # px, at most, along each axis and at nodes ...
-NODES = 8             # ... that are 8 px apart: as smooth as Simard's Gaussian of 4 px, and too little to fold
-BLUR = 1.0            # px, standard deviation, at most; that of the microscope is 1.4 px (synthetic.py), of both 1.7
-# YSZ (35,200) and nickel (41,500) are 0.9 deviations of the grey levels (7,250, mean 33,300) apart. With both of these
-# at their most, YSZ at its lightest is still darker than nickel at its darkest: 36,840 and 39,230.
-CONTRAST = 0.1        # the gain differs from 1 by that, at most
-BRIGHTNESS = 0.2      # deviations of the training set's grey levels, at most
+if TYPE_CHECKING:
+    from .training import Recipe
 
 
-def transform(images: Tensor, labels: Tensor, names: tuple[str, ...], margin: int, grey: Tensor,
-              noise: tuple[float, float], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A batch of crops, each transformed at random by all transforms of these names (of `TRANSFORMS`, in any order).
+class CropSampler:
+    """Draw training batches: slices in random order, and a random crop of each.
 
-    ``images``: grey levels 0..65535, float32 (B, 1, h + 2 margin, w + 2 margin); ``labels``: class indices, int64
-    (B, h + 2 margin, w + 2 margin); ``margin``: px, what `margin_of` says; ``grey``: mean and deviation of the
-    training set's grey levels, (2,); ``noise``: the smallest and the largest standard deviation of "noise", grey
-    levels. Returns the same kinds, (B, 1, h, w) and (B, h, w).
-
-    Bilinear sampling averages noise: after a geometric transform, white noise, as noise.py adds it, has two thirds of
-    its deviation on average; that of the built-in slices, which neighbouring pixels share, 0.92. A network that is
-    trained on such crops alone meets more noise on whole slices than it has learned; "noise" adds some again.
+    Each slice is drawn once before any slice is drawn again. Samplers for networks that see
+    neighbouring slices, and samplers that transform crops, override `cut_crops`.
+    Args:
+        train_set: training slices.
+        recipe: says how to cut the crops.
+        model: the network; its margin is read around each crop.
+        seed: of all that is drawn.
+        extra: px that `cut_crops` of a subclass reads around that margin.
     """
-    if margin:
-        rows, columns = (side - 2 * margin for side in labels.shape[1:])
-        images, labels = resample(images, labels, positions(len(labels), rows, columns, names, generator))
-    return intensity(images, names, grey, noise, generator), labels
+
+    def __init__(self, train_set: Slices, recipe: "Recipe", model: UNet, seed: int,
+                 extra: int = 0) -> None:
+        self.recipe, self.model = recipe, model
+        around = model.margin + extra  # px that are mirrored around each slice
+        self.side = recipe.crop and recipe.crop + 2 * around
+        self.images, self.labels = (
+            [torch.from_numpy(mirror_pad(array, around)).to(model.grey.device) for array in arrays]
+            for arrays in (train_set.images, train_set.labels))
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order = torch.randperm(len(train_set), generator=self.generator)
+        self.position = 0  # in the order: the slices before it have been drawn
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Draw the next batch of crops.
+
+        Returns: Grey levels float32 (B, 1, h + 2 margin, w + 2 margin) with the margin that the
+            network loses, and class indices int64 (B, h, w).
+        """
+        images, labels = self.cut_crops(self._next_slices())
+        lost, (rows, columns) = self.model.margin, labels.shape[-2:]
+        return images, labels[..., lost:rows - lost, lost:columns - lost]
+
+    def cut_crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut a random crop with its margin from each chosen slice; see `random_crops`."""
+        return random_crops(
+            self.images, self.labels, chosen, self.side, self.recipe.flips, self.generator)
+
+    def _next_slices(self) -> Tensor:
+        """Return the next indices, (B,), of an endless stream of permutations."""
+        batch, n = self.recipe.batch, len(self.order)
+        chosen = self.order[self.position:self.position + batch]
+        self.position += batch
+        while len(chosen) < batch:
+            self.order = torch.randperm(n, generator=self.generator)
+            self.position = batch - len(chosen)
+            chosen = torch.cat([chosen, self.order[:self.position]])
+        return chosen
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next draws depend on."""
+        return {"generator": self.generator.get_state(), "order": self.order,
+                "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.generator.set_state(state["generator"])
+        self.order, self.position = state["order"], state["position"]
 
 
-def example(one: Slices, corner: tuple[int, int], side: int, names: tuple[str, ...], noise_max: float,
-            seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of a slice, the first of ``one``, as training might see it: grey levels float32 and class indices uint8.
-
-    ``corner``: its top and left, px; ``side``: px; ``noise_max``: of "noise"; ``seed``: of all that is drawn.
-    """
-    margin, (top, left) = margin_of(side, names), corner
-    window = slice(top, top + side + 2 * margin), slice(left, left + side + 2 * margin)     # of the mirrored slice
-    image, label = (torch.from_numpy(mirrored(array, margin)[window]) for array in (one.images[0], one.labels[0]))
-    images, labels = transform(image.float()[None, None], label.long()[None], names, margin,
-                               torch.tensor(grey_statistics(one)), (0, noise_max), torch.Generator().manual_seed(seed))
-    return images[0, 0].numpy(), labels[0].byte().numpy()
-
-
-def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
-
-
-# -- geometric --------------------------------------------------------------------------------------------------------
-
-
-def margin_of(side: int, names: tuple[str, ...]) -> int:
-    """How far beyond a crop of this side, px, the transforms of these names read at most; 0: none of them moves it."""
-    if not set(names) & set(GEOMETRIC):
-        return 0
-    turned = math.cos(math.radians(ANGLE)) + math.sin(math.radians(ANGLE)) if "rotate" in names else 1
-    reach = side / 2 * turned / (SCALE[0] if "scale" in names else 1)
-    return math.ceil(reach - side / 2 + (2 * ELASTIC if "elastic" in names else 0))   # between nodes: up to 1.9 ELASTIC
-
-
-def mirrored(array: np.ndarray, margin: int) -> np.ndarray:
-    """A slice (H, W) with ``margin`` pixels more on each side, mirrored at its edge: a copy, unless ``margin`` is 0."""
+def mirror_pad(array: np.ndarray, margin: int) -> np.ndarray:
+    """Mirror a slice (H, W) at its edges, `margin` px on each side. Margin 0 copies nothing."""
     return np.pad(array, margin, "reflect") if margin else array
 
 
-def flip(image: Tensor, turn: int) -> Tensor:
-    """One of the eight symmetries of the square, (..., H, W): bit 0 flips rows, bit 1 columns, bit 2 transposes.
+def random_crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int,
+                 flips: bool, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Cut one random crop from each of the chosen slices.
 
-    Of a stack, (D, H, W), bit 3 flips the order of the slices.
+    Args:
+        images, labels: grey levels uint16 and class indices uint8, N tensors (H, W) each.
+        chosen: indices of the slices, int64 (B,).
+        side, flips, generator: as in `random_places`.
+    Returns: Grey levels float32 (B, 1, h, w) and class indices int64 (B, h, w).
+    """
+    places = random_places(images[0].shape, len(chosen), side, flips, generator)
+    crops, targets = [], []
+    for index, (window, turn) in zip(chosen.tolist(), places, strict=True):
+        crops.append(flip(images[index][window].float(), turn))
+        targets.append(flip(labels[index][window].long(), turn))
+    return torch.stack(crops).unsqueeze(1), torch.stack(targets)
+
+
+def random_places(shape: tuple[int, int], n: int, side: int, flips: bool,
+                  generator: Generator) -> list[tuple[tuple[slice, slice], int]]:
+    """Draw where n crops are cut from slices, and how each crop is flipped.
+
+    Args:
+        shape, n: height and width of the slices, px; number of crops.
+        side: of the crops, px, cut down to the size of the slice. 0 takes whole slices.
+        flips: whether to flip crops and, if they are square, transpose them.
+        generator: source of the random numbers.
+    Returns: The window (rows, columns) of each crop, and its turn for `flip`.
+    """
+    height, width = shape
+    rows, columns = min(side or height, height), min(side or width, width)
+    corners = torch.rand(n, 2, generator=generator)
+    corners = (corners * torch.tensor([height - rows + 1, width - columns + 1])).int()
+    turns = torch.randint(8 if rows == columns else 4, (n,), generator=generator) * flips
+    return [((slice(top, top + rows), slice(left, left + columns)), turn)
+            for (top, left), turn in zip(corners.tolist(), turns.tolist(), strict=True)]
+
+
+def flip(image: Tensor, turn: int) -> Tensor:
+    """Apply one of the eight symmetries of the square to an image (H, W) or a stack (D, H, W).
+
+    Bit 0 of the turn flips rows, bit 1 columns, bit 2 transposes, bit 3 reverses a stack.
     """
     image = image.flip([axis for bit, axis in ((1, -2), (2, -1), (8, -3)) if turn & bit])
     return image.mT if turn & 4 else image
-
-
-def positions(batch: int, rows: int, columns: int, names: tuple[str, ...], generator: torch.Generator) -> Tensor:
-    """Where each pixel of each crop is read: x and y from the middle of its window, px, (batch, rows, columns, 2)."""
-    angle = _uniform(-ANGLE, ANGLE, generator, batch) if "rotate" in names else torch.zeros(batch)
-    scale = _uniform(*SCALE, generator, batch) if "scale" in names else torch.ones(batch)
-    where = turned_and_scaled(rows, columns, angle, scale)
-    if "elastic" in names:
-        nodes = math.ceil(rows / NODES) + 1, math.ceil(columns / NODES) + 1
-        moves = _uniform(-ELASTIC, ELASTIC, generator, batch, 2, *nodes)
-        moves = F.interpolate(moves, (rows, columns), mode="bicubic", align_corners=True)   # B x 2 x rows x columns
-        where = where + moves.permute(0, 2, 3, 1)
-    return where
-
-
-def turned_and_scaled(rows: int, columns: int, angle: Tensor, scale: Tensor) -> Tensor:
-    """`positions` of crops turned by ``angle``, degrees, (B,), and enlarged by ``scale``, (B,), about their middle."""
-    x, y = torch.arange(columns) - (columns - 1) / 2, torch.arange(rows) - (rows - 1) / 2
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)                             # rows x columns x 2
-    cos, sin = torch.cos(torch.deg2rad(angle)) / scale, torch.sin(torch.deg2rad(angle)) / scale
-    turn = torch.stack([cos, sin, -sin, cos], -1).reshape(-1, 1, 2, 2)
-    return grid @ turn
-
-
-def resample(images: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Windows read at these `positions`: grey levels between pixels bilinearly, labels from the nearest pixel."""
-    height, width = labels.shape[1:]
-    grid = (2 * where / torch.tensor([width - 1, height - 1])).to(images.device)   # -1 and 1: the outermost pixels
-    taken = F.grid_sample(labels.unsqueeze(1).float(), grid, mode="nearest", align_corners=True)
-    return F.grid_sample(images, grid, mode="bilinear", align_corners=True), taken.squeeze(1).long()
-
-
-# -- intensity --------------------------------------------------------------------------------------------------------
-
-
-def intensity(images: Tensor, names: tuple[str, ...], grey: Tensor,
-              noise: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """Grey levels (B, 1, h, w) in other light and other noise, as `transform`; what a 16-bit detector can tell."""
-    def drawn(low: float, high: float) -> Tensor:
-        return _uniform(low, high, generator, len(images), 1, 1, 1).to(images.device)
-
-    if "blur" in names:
-        images = blurred(images, drawn(-BLUR, BLUR).clamp(min=0))                  # every other crop stays sharp
-    if "contrast" in names:
-        images = grey[0] + drawn(1 - CONTRAST, 1 + CONTRAST) * (images - grey[0])
-    if "brightness" in names:
-        images = images + drawn(-BRIGHTNESS, BRIGHTNESS) * grey[1]
-    if "noise" in names:
-        images = images + drawn(*noise) * torch.randn(images.shape, generator=generator).to(images.device)
-    return images.clamp(0, 65535)
-
-
-def blurred(images: Tensor, sigma: Tensor) -> Tensor:
-    """Images (B, 1, h, w) under a Gaussian of ``sigma``, px, (B, 1, 1, 1), 0 to 1 (0: as they are); edges repeated."""
-    far = torch.arange(-3, 4, device=images.device)
-    kernel = torch.exp(-far**2 / (2 * sigma.clamp(min=1e-3)**2)).unsqueeze(1)      # B x 1 x 1 x 1 x 7
-    kernel = kernel / kernel.sum(-1, keepdim=True)
-    images = F.pad(images, (3, 3, 3, 3), mode="replicate")                         # B x 1 x (h + 6) x (w + 6)
-    images = (images.unfold(2, 7, 1) * kernel).sum(-1)                             # B x 1 x h x (w + 6)
-    return (images.unfold(3, 7, 1) * kernel).sum(-1)                               # B x 1 x h x w

@@ -1,25 +1,38 @@
-"""The noise transform: Gaussian noise on the raw 16-bit grey levels, seeded per slice."""
+"""Gaussian noise on raw 16-bit grey levels, with a random stream of its own for each slice."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from .slices.labelled import Slices
+from .data import SLICE_ZERO, Slices, random_stream
+from .errors import ParameterError
 
 
-def add_noise(image: np.ndarray, std: float, seed: int, number: int) -> np.ndarray:
-    """A noisy copy of one slice.
+def add_noise(image: np.ndarray, noise_std: float, seed: int, number: int) -> np.ndarray:
+    """Add Gaussian noise to one slice.
 
-    ``image``: uint16 (H, W). ``std``: standard deviation in 16-bit grey levels (the poster: 5000), >= 0.
-    ``seed``, ``number``: the noise depends on these two alone, so slice 17 gets the same noise in whatever order or
-    batch it is drawn. Returns uint16 (H, W), clipped to 0..65535 and rounded. Raises ValueError for a negative std.
+    The noise depends on `seed` and `number` alone. Slice 17 gets the same noise in any batch.
+    Args:
+        image: raw grey levels, uint16 (H, W).
+        noise_std: standard deviation of the noise, grey levels, at least 0 (the poster: 5000).
+        seed, number: of the run, and of the slice in its volume.
+    Returns: The noisy slice, uint16 (H, W), rounded and clipped to 0..65535.
+    Raises: ParameterError if `noise_std` is negative or not a number.
     """
-    if not std >= 0:
-        raise ValueError(f"noise_std is {std}; it is a standard deviation in grey levels and cannot be negative.")
-    noise = np.random.default_rng([seed, number]).standard_normal(image.shape, np.float32)
-    return np.clip(np.rint(image + np.float32(std) * noise), 0, 65535).astype(np.uint16)
+    if not noise_std >= 0:
+        raise ParameterError(f"noise_std is {noise_std}; it must be at least 0 (grey levels).")
+    # The stream [seed, 0] belongs to the split of the data, so slice 0 has a stream of its own.
+    rng = np.random.default_rng([seed, number]) if number else random_stream(seed, SLICE_ZERO)
+    noise = rng.standard_normal(image.shape, np.float32)
+    return np.clip(np.rint(image + np.float32(noise_std) * noise), 0, 65535).astype(np.uint16)
 
 
-def noisy_copies(slices: Slices, std: float, seed: int) -> Slices:
-    """Noisy copies of slices: same labels and numbers, ``noise_std`` raised to ``std`` (see `add_noise`)."""
-    images = [add_noise(image, std, seed, int(number))
+def noisy_copies(slices: Slices, noise_std: float, seed: int) -> Slices:
+    """Copy slices with noise added to each.
+
+    Args:
+        slices, noise_std, seed: as in `add_noise`; the labels and the numbers stay the same.
+    """
+    images = [add_noise(image, noise_std, seed, int(number))
               for image, number in zip(slices.images, slices.numbers, strict=True)]
-    return Slices(images, slices.labels, slices.numbers, np.full(len(slices), float(std)))
+    return replace(slices, images=images, noise_std=np.full(len(slices), float(noise_std)))

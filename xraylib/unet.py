@@ -1,108 +1,114 @@
-"""The U-Net of Ronneberger, Fischer and Brox 2015 (arXiv:1505.04597), as the poster's Figure 2 draws it.
+"""The U-Net of Ronneberger, Fischer and Brox 2015 (arXiv:1505.04597), as in the poster's Figure 2.
 
-With ``dims=3`` it is that of Cicek et al. 2016 (arXiv:1606.06650): the same, but for kernels and poolings with a side
-more. Shapes are given for 2-D; in 3-D a D stands before each H, and D is treated as H and W are.
+Comments give shapes as B (batch) x C (channels) x H (height) x W (width).
 """
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONV, NORM = {2: nn.Conv2d, 3: nn.Conv3d}, {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-POOL, UP = {2: nn.MaxPool2d, 3: nn.MaxPool3d}, {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+from .errors import ParameterError
+
+if TYPE_CHECKING:
+    from .data import Phases
 
 
 class DoubleConv(nn.Module):
-    """[3x3 convolution, batch norm, ReLU] twice; the paper has no batch norm."""
+    """Twice a 3x3 convolution, batch norm and ReLU; the paper has no batch norm."""
 
-    def __init__(self, c_in: int, c_out: int, pad: int, dims: int):
+    def __init__(self, in_channels: int, out_channels: int, padding: int) -> None:
         super().__init__()
-        conv, norm = CONV[dims], NORM[dims]
         self.layers = nn.Sequential(
-            conv(c_in, c_out, 3, padding=pad, bias=False), norm(c_out), nn.ReLU(inplace=True),
-            conv(c_out, c_out, 3, padding=pad, bias=False), norm(c_out), nn.ReLU(inplace=True),
-        )
+            nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=False),
+            nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=padding, bias=False),
+            nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, c_in, H, W) -> (B, c_out, H, W); without padding, H and W lose 4."""
+        """B x in_channels x H x W -> B x out_channels x H x W; without padding, minus 4 px."""
         return self.layers(x)
 
 
 class Down(nn.Module):
-    """2x2 max-pooling of stride 2, then a double convolution: half the size, twice the channels."""
+    """A 2x2 max-pooling, then a double convolution: half the size, twice the channels."""
 
-    def __init__(self, c_in: int, c_out: int, pad: int, dims: int):
+    def __init__(self, in_channels: int, out_channels: int, padding: int) -> None:
         super().__init__()
-        self.pool, self.conv = POOL[dims](2), DoubleConv(c_in, c_out, pad, dims)
+        self.pool = nn.MaxPool2d(2)
+        self.conv = DoubleConv(in_channels, out_channels, padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """B x in_channels x H x W -> B x out_channels x H/2 x W/2."""
         return self.conv(self.pool(x))
 
 
 class Up(nn.Module):
-    """2x2 transposed convolution, concatenation with the cropped skip connection, then a double convolution."""
+    """A 2x2 transposed convolution, the cropped skip connection, then a double convolution."""
 
-    def __init__(self, c_in: int, c_out: int, pad: int, dims: int):
+    def __init__(self, in_channels: int, out_channels: int, padding: int) -> None:
         super().__init__()
-        self.up, self.conv = UP[dims](c_in, c_out, 2, stride=2), DoubleConv(c_in, c_out, pad, dims)
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        self.conv = DoubleConv(in_channels, out_channels, padding)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(B, c_in, H, W) and the map of twice that size on the way down -> (B, c_out, 2H, 2W)."""
-        x = self.up(x)                                             # B x c_out x 2H x 2W
-        for axis in range(2, x.ndim):                              # as much is cut off on either side
+        """B x in_channels x H x W and the map of twice that size -> B x out_channels x 2H x 2W."""
+        x = self.up(x)                                           # B x out_channels x 2H x 2W
+        for axis in range(2, x.ndim):                            # crop the skip map on both sides
             skip = skip.narrow(axis, (skip.shape[axis] - x.shape[axis]) // 2, x.shape[axis])
-        return self.conv(torch.cat([skip, x], 1))                  # B x c_out x 2H x 2W
+        return self.conv(torch.cat([skip, x], 1))                # B x out_channels x 2H x 2W
 
 
 class UNet(nn.Module):
-    """U-Net with ``depth`` poolings and ``width`` channels at the top, doubled at each step down.
+    """A U-Net: the poster's has width 64 and depth 4 (31.0 million parameters).
 
-    The poster's network is 64 x 4 (31.0 million parameters); the laptop profile's is 16 x 2 (0.12 million).
-    ``padding="same"`` pads each convolution by one, as the implementation that the poster modified does;
-    ``"valid"`` does not, as the paper: then the input must be ``margin`` pixels larger on every side than the output.
-    ``dims=3`` makes a network of volumes (with padding only), ``context=k`` one of slices that sees k neighbours of
-    its slice on either side, as channels ("2.5-D").
-    ``grey`` holds the mean and deviation of the training set's grey levels: they travel with the weights.
+    Args:
+        width: channels of the first double convolution; each pooling doubles them.
+        depth: number of poolings; each halves the height and the width.
+        n_classes, in_channels: number of phases, and channels of the input.
+        padding: "same" pads each convolution by one pixel, as the poster's code does. "valid" does
+            not, as in the paper: the input must be `margin` px larger on each side.
+    Raises: ParameterError if padding is neither "same" nor "valid".
     """
 
-    def __init__(self, width: int = 64, depth: int = 4, n_classes: int = 3, padding: str = "same", dims: int = 2,
-                 context: int = 0):
+    TILE_BUDGET = 2**23  # largest width x pixels of a tile: bounds the memory of a prediction
+    grey: Tensor         # mean and standard deviation of the training set's grey levels
+    phases: "Phases"     # what the classes mean; set by training and by loading
+
+    def __init__(self, width: int = 64, depth: int = 4, n_classes: int = 3, padding: str = "same",
+                 in_channels: int = 1) -> None:
         super().__init__()
         if padding not in ("same", "valid"):
-            raise ValueError(f"padding is {padding!r}; it must be 'same' or 'valid'.")
-        if dims != 2 and (dims, padding, context) != (3, "same", 0):
-            raise ValueError(f"dims is {dims}, padding {padding!r} and context {context}; dims must be 2, or 3 with "
-                             "padding 'same' and context 0.")
-        self.width, self.depth, self.n_classes, self.padding = width, depth, n_classes, padding
-        self.dims, self.context = dims, context
+            raise ParameterError(f"padding is {padding!r}; it must be 'same' or 'valid'.")
+        self.width, self.depth, self.n_classes = width, depth, n_classes
+        self.padding, self.in_channels = padding, in_channels
+        self.stride = 2**depth         # px whose square the poolings turn into one pixel
+        self.reach = 6 * self.stride   # px: how far away a pixel can still change a prediction
+        # px lost on each side: 0 with padding, 92 at depth 4 without (572 -> 388 px)
+        self.margin = 0 if padding == "same" else 6 * self.stride - 4
         pad = int(padding == "same")
-        channels = [width * 2**level for level in range(depth + 1)]
-        self.stem = DoubleConv(1 + 2 * context, width, pad, dims)
-        self.down = nn.ModuleList(Down(c, 2 * c, pad, dims) for c in channels[:-1])
-        self.up = nn.ModuleList(Up(2 * c, c, pad, dims) for c in reversed(channels[:-1]))
-        self.head = CONV[dims](width, n_classes, 1)
+        channels = [width * 2**level for level in range(depth)]
+        self.stem = DoubleConv(in_channels, width, pad)
+        self.down = nn.ModuleList(Down(c, 2 * c, pad) for c in channels)
+        self.up = nn.ModuleList(Up(2 * c, c, pad) for c in reversed(channels))
+        self.head = nn.Conv2d(width, n_classes, 1)
         self.register_buffer("grey", torch.tensor([0.0, 1.0]))
 
-    @property
-    def margin(self) -> int:
-        """Pixels lost on each side: 0 with padding, else 6 * 2^depth - 4 (92 at depth 4: 572 -> 388 in the paper)."""
-        return 0 if self.padding == "same" else 6 * 2**self.depth - 4
-
     def forward(self, x: Tensor) -> Tensor:
-        """Raw grey levels, float (B, 1 + 2 context, H + 2 margin, W + 2 margin) -> logits (B, n_classes, H, W).
+        """Compute logits, B x n_classes x H x W, for any H and W.
 
-        H and W may be any numbers: the sides that the poolings need are added below and to the right (the edge
-        pixels repeated) and cut off again.
+        Args:
+            x: raw grey levels, float, B x in_channels x (H + 2 margin) x (W + 2 margin).
         """
         sides = [side - 2 * self.margin for side in x.shape[2:]]   # H and W
         if min(sides) < 1:
-            raise ValueError(f"the input is {tuple(x.shape[2:])} px; without padding this U-Net needs more than "
-                             f"{2 * self.margin} px a side.")
-        x = (x - self.grey[0]) / self.grey[1]                      # B x 1 x H x W, of mean 0 and deviation 1
-        step, rest = 2**self.depth, 0 if self.margin == 0 else 4   # unpadded output sides are 4 more than a multiple
-        ends = [end for side in reversed(sides) for end in (0, (rest - side) % step)]
-        x = F.pad(x, ends, mode="replicate")
+            raise ValueError(f"The input is {tuple(x.shape[2:])} px. Without padding this U-Net "
+                             f"needs more than {2 * self.margin} px per side.")
+        x = (x - self.grey[0]) / self.grey[1]       # B x 1 x H x W; mean 0, standard deviation 1
+        rest = 0 if self.margin == 0 else 4         # unpadded sides are a multiple of stride plus 4
+        ends = [end for side in reversed(sides) for end in (0, (rest - side) % self.stride)]
+        x = F.pad(x, ends, mode="replicate")        # below and to the right; cropped off at the end
         x = self.stem(x)                                           # B x width x H x W
         skips = []
         for down in self.down:
@@ -111,3 +117,26 @@ class UNet(nn.Module):
         for up in self.up:
             x = up(x, skips.pop())                                 # B x C x H x W
         return self.head(x)[(..., *map(slice, sides))]             # B x n_classes x H x W
+
+    # How the network looks at a stack of slices: networks that see several at once override this.
+
+    def slices_needed(self, part: range, n: int) -> list[int]:
+        """List the slices out of n that the network must see to predict the slices in part."""
+        return list(part)
+
+    def slab_size(self, n: int, tile: int = 0) -> int:
+        """Return how many of n slices are predicted together; tile: side in px, 0 for the best."""
+        return 1
+
+    def arrange(self, grey: Tensor) -> Tensor:
+        """Turn a stack of grey levels (S, H, W) into the network's input (B, in_channels, H, W)."""
+        return grey.unsqueeze(1)
+
+    def per_slice(self, logits: Tensor) -> Tensor:
+        """Turn the network's output into logits (P, n_classes, H, W) of P slices."""
+        return logits
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether the prediction of a slice depends on the slices next to it."""
+        return self.slices_needed(range(1, 2), 3) != [1]

@@ -1,4 +1,4 @@
-"""Independent pieces of work: in this process, on local worker processes, or on a Dask cluster."""
+"""Independent tasks: in this process, on local worker processes or on a Dask cluster."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
@@ -15,113 +15,129 @@ from typing import Any
 
 import torch
 
-from .files import home, said
+from .errors import WorkersError, one_line_message
+from .files import home
 
-ANSWER_WITHIN = 10  # seconds for a scheduler to answer
-MOST_A_CORE = 4     # local workers
-
-
-class WorkersError(RuntimeError):
-    """The workers cannot be had; the message says why and what to do."""
+SCHEDULER_TIMEOUT = 10  # seconds for a scheduler to answer
+MAX_WORKERS_PER_CORE = 4
 
 
-def spread(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
-           scheduler: str = "") -> Iterator[tuple[int, Any]]:
-    """``call(item)`` for every item: the index of each and what it returned, as they end.
+def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
+              scheduler: str = "") -> Iterator[tuple[int, Any]]:
+    """Call a function for every item.
 
-    ``workers``: 0 for this process, one after the other, else so many local processes. ``scheduler``: the address of a
-    Dask cluster (``tcp://...``) instead, whose machines must see `files.home`, the data and this library. What a killed
-    worker had in hand is done by another. Raises `WorkersError`, before anything is begun where no scheduler answers
-    or there are more workers than `MOST_A_CORE` says, and what ``call`` raises.
+    Args:
+        call: The function. Another worker repeats the call that a killed worker was busy with.
+        items: One argument per call.
+        workers: Number of local processes; 0: in this process, one call after the other.
+        scheduler: Address of a Dask cluster (``tcp://...``) to use instead. Its machines need this
+            library and must see `home()` and the data.
+
+    Returns:
+        The index of each item and its result, as they finish.
+
+    Raises:
+        WorkersError: No scheduler answers, there are more workers than the machine can feed, or a
+            call ends its worker again and again.
     """
     if not (workers or scheduler):
         return ((index, call(item)) for index, item in enumerate(items))
-    most = MOST_A_CORE * (os.cpu_count() or 1)
-    if workers > most:
-        raise WorkersError(f"{workers} workers are more than this machine of {os.cpu_count()} cores can feed; give "
-                           f"{most} or fewer, best one a core.")
+    cores = os.cpu_count() or 1
+    if workers > (most := MAX_WORKERS_PER_CORE * cores):
+        raise WorkersError(f"{workers} workers are more than this machine of {cores} cores can "
+                           f"feed. Give {most} or fewer, best one per core.")
     if find_spec("distributed") is None:
         raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"')
     if scheduler:
-        _must_answer(scheduler)
-    return _elsewhere(call, items, workers, scheduler)
+        _require_answer(scheduler)
+    return _map_on_cluster(call, items, workers, scheduler)
 
 
-def _elsewhere(call: Callable[[Any], Any], items: Sequence, workers: int, scheduler: str) -> Iterator[tuple[int, Any]]:
+def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
+                    scheduler: str) -> Iterator[tuple[int, Any]]:
+    """Call a function for every item on a cluster."""
+    from distributed import KilledWorker
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
-    with _client(workers, scheduler) as client:
-        from distributed import KilledWorker
-        there, ended = partial(_there, call, str(home().resolve()), threads), SimpleQueue()
-        futures = {client.submit(there, item, pure=False): index for index, item in enumerate(items)}
+    task = partial(_run_in_worker, call, str(home().resolve()), threads)
+    finished: SimpleQueue = SimpleQueue()
+    with _cluster_client(workers, scheduler) as client:
+        futures = {client.submit(task, item, pure=False): index
+                   for index, item in enumerate(items)}
         try:
             for future in futures:
-                future.add_done_callback(ended.put)
+                future.add_done_callback(finished.put)
             for _ in futures:
-                future = ended.get()            # unlike a wait of Dask's, Ctrl-C cannot leave a lock behind in this
+                future = finished.get()  # Ctrl-C can interrupt this wait, but not Dask's own
                 yield futures[future], future.result()
         except KilledWorker as error:
-            raise WorkersError("a piece of work ended its worker again and again, most likely for lack of memory; what "
-                               "is complete is kept: give the same command with fewer workers.") from error
+            raise WorkersError("a task ended its worker again and again, most likely for lack of "
+                               "memory. What is complete is kept: give the same command with fewer "
+                               "workers.") from error
+        except CancelledError as error:
+            raise WorkersError("the Dask scheduler stopped. What is complete is kept: start it "
+                               "and give the same command again.") from error
         finally:
             client.cancel(list(futures))
 
 
-def _there(call: Callable, place: str, threads: int, item: Any) -> Any:
-    """``call(item)`` in a worker. ``place``: `files.home` of the caller. ``threads``: 0 as its environment says."""
-    os.environ["XRAYLIB_HOME"] = place
+def _run_in_worker(call: Callable, home_folder: str, threads: int, item: Any) -> Any:
+    """Call a function in a worker that has the caller's home folder (threads 0: its own number)."""
+    os.environ["XRAYLIB_HOME"] = home_folder
     if threads:
         torch.set_num_threads(threads)
     return call(item)
 
 
-def _leave_interrupts_alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches a terminal's every process: the caller's is to act
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the calling process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _must_answer(scheduler: str) -> None:
-    """Raise `WorkersError` where no Dask scheduler is: a client would wait for ever for what only listens."""
+def _require_answer(scheduler: str) -> None:
+    """Raise `WorkersError` if no Dask scheduler answers; a client would wait forever."""
     async def ask() -> None:
         from distributed import rpc
         async with rpc(scheduler) as there:
-            await asyncio.wait_for(there.identity(), ANSWER_WITHIN)
+            await asyncio.wait_for(there.identity(), SCHEDULER_TIMEOUT)
 
     if not re.fullmatch(r"((tcp|tls|wss?)://)?[^\s/]+:\d{1,5}", scheduler):
-        raise WorkersError(f"{scheduler!r} is no address of a Dask scheduler; give what it printed as it began, as "
-                           "tcp://10.0.0.1:8786.")
+        raise WorkersError(f"{scheduler!r} is not the address of a Dask scheduler. Give what it "
+                           "printed when it started, such as tcp://10.0.0.1:8786.")
     try:
-        with ThreadPoolExecutor(1) as pool:     # a notebook's own thread has an event loop already
+        with ThreadPoolExecutor(1) as pool:  # the thread of a notebook already has an event loop
             pool.submit(lambda: asyncio.run(ask())).result()
-    except Exception as error:                  # whatever stands there may answer anything
-        raise WorkersError(f"no Dask scheduler answers at {scheduler} within {ANSWER_WITHIN} s ({said(error)}); start "
-                           "one, or give the address that it printed (tcp://...).") from error
+    except Exception as error:  # anything may listen at that address
+        raise WorkersError(f"no Dask scheduler answers at {scheduler} within {SCHEDULER_TIMEOUT} s "
+                           f"({one_line_message(error)}). Start one, or give the address that it "
+                           "printed (tcp://...).") from error
 
 
 @contextmanager
-def _client(workers: int, scheduler: str) -> Iterator:
-    """A Dask client: of the cluster at this address, or of local worker processes that share the cores out.
-
-    Dask has its workers give freed memory back to the system at once (MALLOC_TRIM_THRESHOLD_), and training gets it
-    again page by page: twice the time. Local workers are started without that. What Dask writes into this process's
-    environment for them is taken back.
-    """
-    import dask
-    from distributed import Client, LocalCluster
+def _cluster_client(workers: int, scheduler: str) -> Iterator:
+    """Connect to the cluster at an address, or start local worker processes for a while."""
+    from distributed import Client, LocalCluster, Nanny
     if scheduler:
-        with Client(scheduler, timeout=ANSWER_WITHIN) as client:
+        with Client(scheduler, timeout=SCHEDULER_TIMEOUT) as client:
             yield client
         return
-    before = dict(os.environ)
+
+    class CleanNanny(Nanny):
+        """Starts a worker without changing the environment of this process.
+
+        The worker keeps freed memory, which halves the time of a training.
+        """
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.pre_spawn_env, self.env = {}, {"OMP_NUM_THREADS": "1"}
+
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, worker_class=CleanNanny,
+                           dashboard_address=None, silence_logs=logging.CRITICAL,
+                           scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})
     try:
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}):
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0",
-                                   silence_logs=logging.CRITICAL)
-            try:
-                with Client(cluster) as client:
-                    client.register_worker_callbacks(_leave_interrupts_alone)
-                    yield client
-            finally:
-                with suppress(TimeoutError):    # a worker of a busy machine that does not end in time is killed
-                    cluster.close()
+        with Client(cluster) as client:
+            client.register_worker_callbacks(_ignore_interrupts)
+            yield client
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        with suppress(TimeoutError):  # a busy worker that does not end in time is killed
+            cluster.close()

@@ -1,0 +1,26 @@
+"""Messages of other libraries inside ours."""
+
+import pytest
+
+from xraylib.errors import (
+    DataError,
+    ParameterError,
+    RunError,
+    WeightsError,
+    XraylibError,
+    one_line_message,
+)
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    (ValueError("two\n  lines"), "two lines"), (KeyError(), "KeyError"),
+    (OSError("a \x1b[31m\x07 bell"), "a \\x1b[31m\\x07 bell"),
+    (OSError("Ä µm"), "Ä µm"), (ValueError("x" * 300), "x" * 200 + " ...")])
+def test_a_message_becomes_one_printable_line(error, line):
+    assert one_line_message(error) == line and line.isprintable()
+
+
+@pytest.mark.parametrize("kind", [DataError, ParameterError, RunError, WeightsError])
+def test_every_error_of_a_reader_has_one_base(kind):
+    assert issubclass(kind, XraylibError)
+    assert issubclass(kind, ValueError) == (kind in (DataError, ParameterError))

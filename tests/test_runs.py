@@ -1,0 +1,252 @@
+"""Run folders: what they hold, how they are read, resumed and found damaged."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import blobs
+
+from xraylib import runs
+from xraylib.data import save_slices
+from xraylib.datasets import BUILT_IN, open_dataset
+from xraylib.errors import RunError
+from xraylib.experiments import EXPERIMENTS
+from xraylib.metrics import evaluate
+from xraylib.params import configure
+from xraylib.runs import config_of, dataset_of, folder_of, load_run, run_experiment
+from xraylib.training import TRANSFORMS
+
+
+@pytest.fixture
+def dataset(folder):
+    return open_dataset("tiny", folder)
+
+
+CONFIG = configure("01_baseline", profile="tiny", steps=4)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A complete run in a home of its own."""
+    place = tmp_path_factory.mktemp("trained")
+    save_slices(blobs(20, 24, 24), place / "set")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XRAYLIB_HOME", str(place))
+        return run_experiment(CONFIG, open_dataset("tiny", place / "set"))
+
+
+def test_a_run_folder_holds_all_that_was_promised(dataset):
+    run = run_experiment(CONFIG, dataset)
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"config.json", "history.csv", "model.safetensors", "epochs", "figures",
+                     "result.json"}
+    assert run.folder == folder_of(CONFIG, dataset.fingerprint)
+    assert run.place == f"runs/01_baseline/{run.config['digest']}"
+    assert run.config["recipe"]["width"] == 8 and run.config["torch"]
+    assert run.config["note"] == CONFIG.draw(dataset.slices).note
+    assert run.phases == dataset.slices.phases == run.model().phases
+    assert [row["step"] for row in run.history] == [1, 3, 4]
+    assert {name: len(scores.numbers) for name, scores in run.scores.items()} == {
+        "val": 8, "test": 4}
+    kept = run.snapshots()
+    assert list(kept) == [1, 3, 4] and kept[3]().width == 8
+
+
+def test_a_run_on_a_share_of_a_slice_with_every_transform_is_read_as_it_was_made(dataset):
+    """A quarter of 48 x 40 px is 24 x 20, smaller than a crop of 32."""
+    config = configure("01_baseline", profile="tiny", steps=4, slice_share=0.25, noise_std=700,
+                       transforms=list(TRANSFORMS), split_seed=2)
+    run = run_experiment(config, dataset)
+    assert config_of(run) == config and run.folder.name == config.digest(dataset.fingerprint)
+    assert run.config["recipe"]["transforms"] == list(TRANSFORMS)
+    assert run.config["recipe"]["noise_std_max"] == 700
+    assert run.config["note"].startswith("0.25 of a slice trains") and len(run.history) == 3
+
+
+def test_a_run_without_padding_is_read_as_it_was_made(dataset):
+    config = configure("06_small_crops", profile="tiny", steps=4, padding="valid")
+    run = run_experiment(config, dataset)
+    assert config_of(run) == config
+    assert run.config["recipe"]["padding"] == run.model().padding == "valid"
+    again = evaluate(run.model(), dataset.test.subsample(20))
+    assert np.array_equal(again.confusion, run.scores["test"].confusion)
+
+
+def test_a_run_with_noise_is_tested_on_noisy_copies_too(dataset):
+    config = configure("03_noisy_val", profile="tiny", steps=4, noise_std=3000)
+    run = run_experiment(config, dataset)
+    assert len(run.scores["val"].numbers) == 12
+    assert set(run.history[0]) >= {"dice_clean", "dice_noisy"}
+    assert (run.scores["test_noisy"].noise_std == 3000).all()
+
+
+@pytest.mark.parametrize(("experiment", "n_val", "evaluations"),
+                         [("04_size_sweep", None, 1), ("01_baseline", 3, 2)])
+def test_no_slice_is_scored_twice_by_the_same_weights(dataset, monkeypatch, experiment, n_val,
+                                                      evaluations):
+    """If training looked at every slice to be scored, the scores of the best weights are known."""
+    seen = []
+    monkeypatch.setattr(
+        runs, "evaluate", lambda model, slices: seen.append(slices) or evaluate(model, slices))
+    config = configure(experiment, profile="tiny", steps=4, n_val=n_val)
+    config = replace(config, recipe=replace(config.recipe, evaluations=evaluations, eval_slices=0))
+    run = run_experiment(config, dataset)
+    assert [part.numbers.tolist() for part in seen] == [dataset.test.numbers.tolist()]
+    again = evaluate(run.model(), config.draw(dataset.slices).val)
+    assert np.array_equal(again.confusion, run.scores["val"].confusion)
+
+
+def test_a_sweep_over_sizes_is_scored_on_slices_spread_over_its_sets(folder):
+    save_slices(blobs(300, 16, 16), folder)
+    config = configure("04_size_sweep", profile="tiny", steps=2, n_val=80)
+    run = run_experiment(config, open_dataset("tiny", folder))
+    assert len(run.scores["val"].numbers) == len(run.scores["test"].numbers) == 20
+    assert np.ptp(run.scores["test"].numbers) > 25
+
+
+def test_a_complete_run_is_not_repeated(dataset, monkeypatch):
+    first = run_experiment(CONFIG, dataset)
+    monkeypatch.setattr(runs, "train_with_checkpoints", None)
+    again = run_experiment(CONFIG, dataset)
+    assert again.history == first.history
+    assert np.array_equal(again.scores["val"].confusion, first.scores["val"].confusion)
+
+
+# -- the data of a run -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["set", BUILT_IN])
+def test_the_data_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch, name):
+    """Defects: data_dir was stored as typed; a folder called built-in meant the built-in data."""
+    save_slices(blobs(20, 24, 24), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    run = run_experiment(configure("01_baseline", profile="tiny", steps=1),
+                         open_dataset("tiny", name))
+    assert run.config["data"] == str(tmp_path / name)
+    monkeypatch.chdir("/")
+    assert dataset_of(run).fingerprint == run.config["fingerprint"]
+
+
+def test_data_that_have_changed_since_are_not_taken_for_those_of_the_run(dataset, folder):
+    run = run_experiment(CONFIG, dataset)
+    save_slices(blobs(40, 48, 40, seed=1), folder)
+    with pytest.raises(RunError, match="The data of runs/01_baseline/.* have changed since"):
+        dataset_of(run)
+
+
+# -- killed runs -----------------------------------------------------------------------------------
+
+
+KILLED = """
+import sys
+from xraylib.datasets import open_dataset
+from xraylib.params import configure
+from xraylib.runs import run_experiment
+config = configure("01_baseline", profile="tiny", steps=90)
+run_experiment(config, open_dataset("tiny", sys.argv[1]))
+"""
+
+
+def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home, dataset):
+    """SIGKILL after the first checkpoint; the resumed run equals an undisturbed one."""
+    config = configure("01_baseline", profile="tiny", steps=90)
+    where = folder_of(config, dataset.fingerprint)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, folder], stderr=subprocess.DEVNULL,
+                               env=os.environ | {"XRAYLIB_HOME": str(home)})
+    while not (where / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not (where / "result.json").exists()
+    (where / "epochs" / ".half.xraylib-tmp").write_bytes(b"half")    # as if it died while writing
+    resumed = run_experiment(config, dataset)
+    assert not list(where.rglob("*.xraylib-tmp"))
+    where.rename(where.with_name("resumed"))
+    whole = run_experiment(config, dataset)
+    assert np.array_equal(resumed.scores["val"].confusion, whole.scores["val"].confusion)
+    assert [row["dice"] for row in resumed.history] == [row["dice"] for row in whole.history]
+
+
+# -- damaged runs ----------------------------------------------------------------------------------
+
+
+def copy_of(run, folder):
+    """The folder of a run under its own name."""
+    return shutil.copytree(run.folder, folder / run.folder.name)
+
+
+def edit(path, change):
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("note", (None, 3, [])), ("data", (None, 3, {})), ("profile", (None, 3, [], "huge")),
+    ("experiment", (None, 3, [], "05")), ("seed", ("x", None, 1.5, [])), ("fingerprint", (3, None)),
+    ("recipe", (3, None, [], {})), ("phases", (3, None, {}, {"names": 3})), ("digest", (3, "0")),
+    ("split", (3,)), ("n_train", ("x",)), ("noise_std", ("x", None))])
+def test_an_edited_configuration_is_one_clear_error(trained, tmp_path, name, values):
+    for number, value in enumerate(values):
+        folder = copy_of(trained, tmp_path / str(number))
+        edit(folder / "config.json", lambda content, value=value: content | {name: value})
+        with pytest.raises(RunError, match=r"config\.json is damaged \(.*\)\. Delete .* and run "
+                                           "its notebook again"):
+            load_run(folder)
+
+
+@pytest.mark.parametrize("value", [
+    None, 3, "x", [], {}, {"val": 3, "test": 3}, {"val": {}, "test": {}}])
+def test_a_result_of_another_type_is_one_clear_error(trained, tmp_path, value):
+    folder = copy_of(trained, tmp_path)
+    edit(folder / "result.json", lambda content: value)
+    with pytest.raises(RunError, match=r"result\.json is damaged \(.*\)\. Delete .* and run its"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("change", [
+    {"numbers": ["a"]}, {"noise_std": ["a"]}, {"noise_std": 3}, {"confusion": [[[0.5] * 3] * 3]},
+    {"confusion": [[[-1] * 3] * 3], "numbers": [1], "noise_std": [0]}, {"more": 1},
+    {"confusion": [[[1] * 4] * 4], "numbers": [1], "noise_std": [0]}])
+def test_scores_that_are_no_pixels_are_one_clear_error(trained, tmp_path, change):
+    folder = copy_of(trained, tmp_path)
+    edit(folder / "result.json", lambda content: content | {"val": content["val"] | change})
+    with pytest.raises(RunError, match=r"result\.json is damaged"):
+        load_run(folder)
+
+
+def test_an_edited_configuration_is_found_in_a_renamed_folder_too(trained, tmp_path):
+    folder = copy_of(trained, tmp_path).rename(tmp_path / "mine")
+    assert config_of(load_run(folder)) == CONFIG             # renaming alone is no damage
+    edit(folder / "config.json", lambda content: content | {"seed": 7})
+    with pytest.raises(RunError, match="it was changed: it describes the run [0-9a-f]{12}, not"):
+        load_run(folder)
+
+
+def test_the_configuration_of_another_run_is_found(trained, tmp_path):
+    folder = copy_of(trained, tmp_path).rename(tmp_path / "0123456789ab")
+    with pytest.raises(RunError, match=f"it is the config.json of the run {trained.folder.name}"):
+        load_run(folder)
+
+
+def test_a_run_of_an_experiment_that_is_gone_says_so(trained, monkeypatch):
+    monkeypatch.delitem(EXPERIMENTS, "01_baseline")
+    with pytest.raises(RunError, match="experiment is '01_baseline'; it must be one of"):
+        load_run(trained.folder)
+
+
+def test_missing_files_are_told(trained, tmp_path):
+    with pytest.raises(RunError, match=r"holds no complete run \(no result\.json\)"):
+        load_run(tmp_path)
+    folder = copy_of(trained, tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"holds no weights \(model\.safetensors\)\. Delete"):
+        load_run(folder).model()
+    (folder / "history.csv").unlink()
+    with pytest.raises(RunError, match=r"history\.csv is damaged \(.*No such file.*\)\. Delete"):
+        load_run(folder)

@@ -1,0 +1,98 @@
+"""Tables over runs, and the command that writes them."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from xraylib.data import Phases
+from xraylib.datasets import open_dataset
+from xraylib.params import configure
+from xraylib.runs import Run, run_experiment
+from xraylib.tables import (
+    against_poster,
+    bootstrap_means,
+    complete_runs,
+    dice_table,
+    group_by_seed,
+    interval,
+    points,
+    slope,
+    summary,
+)
+
+CONFIG = configure("01_baseline", profile="tiny", steps=4)
+
+
+@pytest.fixture
+def dataset(folder):
+    return open_dataset("tiny", folder)
+
+
+def test_tables_average_over_seeds(dataset):
+    group = [run_experiment(configure("01_baseline", profile="tiny", steps=4, seed=seed), dataset)
+             for seed in (0, 1)]
+    means = [100 * run.scores["val"].mean for run in group]
+    expected = f"{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}"
+    for table in (dice_table(group), against_poster(group), summary(complete_runs())):
+        assert expected in table
+        assert len({line.count("|") for line in table.splitlines()}) == 1     # valid Markdown
+    assert "99.105" in summary(complete_runs()) and "99.105" in against_poster(group)
+    assert summary(complete_runs()).count("01_baseline") == 1
+
+
+def test_copied_run_folders_count_once(dataset, home):
+    run = run_experiment(CONFIG, dataset)
+    shutil.copytree(run.folder, run.folder.with_name("copy"))
+    assert len(complete_runs()) == 1 and len(group_by_seed(complete_runs())) == 1
+    assert summary(complete_runs()).count("| 0 |") == 1
+
+
+def test_the_report_command_writes_what_it_prints(dataset, home):
+    run_experiment(CONFIG, dataset)
+    done = subprocess.run([sys.executable, "-m", "xraylib", "report"], capture_output=True,
+                          text=True, check=True, env=os.environ | {"XRAYLIB_HOME": str(home)})
+    assert (home / "runs/summary.md").read_text() in done.stdout
+
+
+def test_a_run_with_noise_has_a_row_for_the_noisy_test_set(dataset):
+    config = configure("03_noisy_val", profile="tiny", steps=4)
+    assert "test set, noisy" in dice_table([run_experiment(config, dataset)])
+
+
+def test_a_table_has_the_phases_of_its_run(dataset):
+    run = run_experiment(CONFIG, dataset)
+    other = Phases(("air", "steel", "rust"), (0, 128, 255), ("#000000", "#0072b2", "#d55e00"))
+    run.config["phases"] = other.to_dict()
+    assert "| air | steel | rust |" in dice_table([run])
+
+
+def test_bootstrap_over_runs_and_blocks_of_slices():
+    """The deviation of its draws is that of the mean: wider for copies and for unequal runs."""
+    rng = np.random.default_rng(1)
+    alone = [rng.normal(0, 1, 400)]
+    assert bootstrap_means(alone, block=1).std() == pytest.approx(1 / 20, rel=0.15)
+    copies = [np.repeat(rng.normal(0, 1, 40), 10)]
+    assert bootstrap_means(copies).std() > 2 * bootstrap_means(copies, block=1).std()
+    unequal = bootstrap_means([np.zeros(50), np.ones(50)])
+    assert unequal.std() == pytest.approx(0.5 / 2**0.5, rel=0.1)
+
+
+def test_differences_have_a_sign_and_are_never_minus_zero():
+    assert [points(value) for value in (0.0012, -0.003, -0.00001, 0)] == [
+        "+0.12", "-0.30", "0.00", "0.00"]
+    assert interval(np.array([-0.00001, 0.001])) == "0.00 to 0.10"
+
+
+def test_a_slope_can_be_of_either_sign():
+    def run(*dice):
+        history = [{"step": 10 * i, "dice": value} for i, value in enumerate(dice)]
+        return Run(None, {}, history, {})
+
+    assert slope([run(0.9, 0.1, 0.5, 0.6, 0.7)], "dice_noisy") == "+20.0"   # 0.5 to 0.7
+    falling = [run(0.1, 0.9, 0.7, 0.5), run(0.1, 0.9, 0.7, 0.5)]
+    assert slope(falling, "dice") == "-20.0 ± 0.0"
+    assert slope([run(0.5, 0.5)], "dice") == "0.0"

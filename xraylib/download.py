@@ -1,0 +1,118 @@
+"""Downloads the real data set at the reader's request, and checks every file.
+
+The images are one zip at Zenodo; the labels are single files of a public course repository. No file
+gets its final name before its SHA-256 matches registry.txt, so a second call continues.
+"""
+
+import hashlib
+import logging
+import shutil
+import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PureWindowsPath
+
+import pooch
+from tqdm.auto import tqdm
+
+from .errors import DownloadError, one_line_message
+from .files import atomic_file, expand_user, packaged_data, remove_leftovers
+
+ARCHIVE = "SOCPristineTiffs.zip"
+IMAGES_URL = f"doi:10.5281/zenodo.1040274/{ARCHIVE}"
+COMMIT = "d94a4bbdfb6149d433d52322d32c70fae6447373"
+LABELS_URL = f"https://raw.githubusercontent.com/magn2998/XraySegmentation/{COMMIT}/data"
+PARTIAL = ".partial"  # sub-folder of unfinished downloads, removed at the end
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LARGEST_IMAGE = 4 * 2**20  # bytes; a slice needs 0.5 MB
+CONNECTIONS, RETRIES = 4, 2  # parallel requests, further attempts per request
+REFUSED = (ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+TERMS = """\
+Images: De Angelis et al. (2018), doi:10.5281/zenodo.1040274, under the terms of that record: cite
+        it when you use them. Downloaded from {images}
+Labels: manual segmentation from https://github.com/magn2998/XraySegmentation, a public course
+        repository that states no licence: downloaded at your request, not to be redistributed.
+        Downloaded from {labels}"""
+
+
+def download_real_data(folder: str | Path) -> Path:
+    """Download what is missing of the 500 images and 500 labels (260 MB, meanwhile 500 MB).
+    Args:
+        folder: Where data/*.tiff and labels/*.tif go.
+    Returns: The absolute folder, for `data_dir`.
+    Raises: DownloadError: Network, source or disk failed. Checked files stay.
+    """
+    folder = expand_user(folder).absolute()
+    print(TERMS.format(images=IMAGES_URL, labels=LABELS_URL))
+    try:
+        _download_missing(folder)
+    except OSError as error:
+        if not hasattr(error, "response"):  # those of requests have one
+            raise DownloadError(f"Cannot write to {folder} ({error.strerror or error}). Make room "
+                                "or take another folder, then run this again.") from error
+        if error.response is not None:
+            error.response.close()  # pooch leaves it open
+        raise DownloadError(f"The download failed ({one_line_message(error)}). Check the "
+                            "connection, then run this again: it continues.") from error
+    except REFUSED as error:
+        raise DownloadError(f"A file was refused and not kept ({one_line_message(error)}). Run "
+                            "this again. If it fails again, the source has changed.") from error
+    print(f"All files are there and checked. Pass this folder as data_dir: {folder}")
+    return folder
+
+
+def _download_missing(folder: Path) -> None:
+    """Put every file in its place whose SHA-256 there is not that of registry.txt."""
+    pooch.get_logger().setLevel(logging.WARNING)  # the progress bars say enough
+    source = pooch.create(folder / PARTIAL, LABELS_URL, urls={ARCHIVE: IMAGES_URL},
+                          retry_if_failed=RETRIES)
+    source.load_registry(packaged_data() / "registry.txt")
+    hashes = dict(source.registry)
+    for kind in ("data", "labels"):
+        (folder / PARTIAL / kind).mkdir(parents=True, exist_ok=True)
+        (folder / kind).mkdir(exist_ok=True)
+        remove_leftovers(folder / kind)
+    missing = [name for name, known in hashes.items()
+               if not (folder / name).is_file() or pooch.file_hash(folder / name) != known]
+    print(f"{len(hashes) - len(missing)} of {len(hashes)} files are already in {folder}")
+    images = {Path(name).name: name for name in missing if name.startswith("data/")}
+    if images:
+        source.registry[ARCHIVE] = None  # no hash: each file in it is checked
+        archive = Path(source.fetch(ARCHIVE, progressbar=True))
+        try:
+            _unpack(archive, images, hashes, folder)
+        except REFUSED:
+            archive.unlink()
+            raise
+
+    def download_label(name: str) -> None:
+        file = Path(source.fetch(name))  # pooch checks its hash
+        file.chmod(0o644)  # else only its owner can read it
+        file.replace(folder / name)
+
+    labels = [name for name in missing if name.startswith("labels/")]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        done = pool.map(download_label, labels)
+        list(tqdm(done, "labels", len(labels), unit="file", disable=not labels))
+    shutil.rmtree(folder / PARTIAL)
+
+
+def _unpack(archive: Path, images: dict[str, str], hashes: dict[str, str], folder: Path) -> None:
+    """Write the images, wherever they are in the zip; its paths and links have no effect."""
+    with zipfile.ZipFile(archive) as zipped:
+        for member in tqdm(zipped.infolist(), "unpacking", unit="file"):
+            name = images.pop(PureWindowsPath(member.filename).name, None)  # splits at / and \
+            if not name:
+                continue
+            # Only deflate is unpacked piece by piece, so no more than this gets into memory.
+            if member.compress_type not in METHODS or member.file_size > LARGEST_IMAGE:
+                raise ValueError(f"{name} in {ARCHIVE} is too large or packed unexpectedly")
+            with zipped.open(member) as stream:
+                content = stream.read(LARGEST_IMAGE)
+            found = hashlib.sha256(content).hexdigest()
+            if found != hashes[name]:
+                raise ValueError(f"{name} in {ARCHIVE} has the SHA-256 {found}")
+            with atomic_file(folder / name) as file:
+                file.write(content)
+    if images:
+        raise ValueError(f"{ARCHIVE} lacks {min(images)} and {len(images) - 1} other images")

@@ -1,0 +1,35 @@
+"""The errors that the library raises. Each message says what is wrong and what to do."""
+
+class XraylibError(Exception):
+    """Base of all errors that a reader of the notebooks can cause or repair."""
+
+class DataError(XraylibError, ValueError):
+    """A data set, a slice or a volume cannot be read or does not fit."""
+
+class ParameterError(XraylibError, ValueError):
+    """A parameter is unknown, or its value is impossible."""
+
+class RunError(XraylibError):
+    """A run is missing, incomplete or damaged."""
+
+class SweepError(XraylibError):
+    """One or more runs of a sweep failed."""
+
+class TrainingError(XraylibError):
+    """Training cannot continue."""
+
+class WeightsError(XraylibError):
+    """A weights file is missing or damaged, or needs a network that is not installed."""
+
+class WorkersError(XraylibError):
+    """The worker processes cannot start, or one of them ended early."""
+
+class DownloadError(XraylibError):
+    """A download failed, or its content is not what was expected."""
+
+
+def one_line_message(error: BaseException) -> str:
+    """Shorten the message of any error to one printable line of at most 204 characters."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    return line if len(line) <= 200 else f"{line[:200]} ..."

@@ -1,1 +1,0 @@
-"""What a materials scientist reads off a segmentation."""

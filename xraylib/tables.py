@@ -1,0 +1,177 @@
+"""Tables over runs, beside the poster's numbers.
+
+A group is a list of runs that differ by the seed alone.
+"""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from .experiments import get_experiment
+from .files import home
+from .params import RunConfig
+from .runs import Run, load_run
+
+TITLES = {"val": "validation", "test": "test set", "test_noisy": "test set, noisy"}
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(values: Sequence[float]) -> str:
+    """Return the mean of Dice values, 0..1, ± their standard deviation: '98.91 ± 0.04' (%)."""
+    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.2f}{spread}"
+
+
+def signed(values: Sequence[float]) -> str:
+    """Return the mean of differences ± their standard deviation, with a sign: '+23.7 ± 3.0'."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.1f}{spread}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+
+
+def points(difference: float) -> str:
+    """Return a difference of Dice values in percentage points: '+0.12', '-0.30', '0.00'."""
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
+
+
+def interval(draws: np.ndarray) -> str:
+    """Return the middle 95 % of bootstrap draws in percentage points: '-0.03 to 0.11'."""
+    low, high = (f"{100 * np.quantile(draws, q):.2f}" for q in (0.025, 0.975))
+    return f"{low} to {high}".replace("-0.00", "0.00")
+
+
+def headline_dice(group: list[Run], name: str) -> list[float]:
+    """Return the mean Dice of each run on a set: "val", "test" or "test_noisy"."""
+    return [run.scores[name].mean for run in group]
+
+
+def dice_by_slice(group: list[Run], name: str) -> list[np.ndarray]:
+    """Return the mean Dice of each slice of a set, in the order of the volume: (N,) per run."""
+    scores = [run.scores[name] for run in group]
+    return [each.dice.mean(1)[np.argsort(each.numbers, kind="stable")] for each in scores]
+
+
+def bootstrap_means(runs: Sequence[np.ndarray], block: int = 10) -> np.ndarray:
+    """Draw what the mean over runs and their slices might have been, 2,000 times.
+
+    Each draw takes runs with replacement, and in each run blocks of neighbouring slices, because
+    neighbours in a volume are near-copies (block bootstrap, Künsch 1989).
+
+    Args:
+        runs: One number per slice, in the order of the volume: (N,) per run.
+        block: Number of slices per block.
+    """
+    rng = np.random.default_rng(0)
+    blocks = [np.array_split(values, max(1, round(len(values) / block))) for values in runs]
+
+    def mean_of(parts: list[np.ndarray]) -> float:
+        drawn = rng.integers(len(parts), size=len(parts))
+        return np.concatenate([parts[index] for index in drawn]).mean()
+
+    return np.array([np.mean([mean_of(blocks[run]) for run in
+                              rng.integers(len(blocks), size=len(blocks))]) for _ in range(2000)])
+
+
+def slope(group: list[Run], column: str) -> str:
+    """Return how much Dice rises in the second half of training, by a straight-line fit.
+
+    Args:
+        group: Runs.
+        column: Of the history, such as "dice_noisy"; "dice" if it is missing.
+
+    Returns:
+        Percentage points, ± the standard deviation over the group.
+    """
+    rises = []
+    for run in group:
+        half = run.history[len(run.history) // 2:]
+        name = column if column in half[0] else "dice"
+        steps, dice = ([row[key] for row in half] for key in ("step", name))
+        rise = np.polyfit(steps, dice, 1)[0] * (steps[-1] - steps[0]) if len(half) > 1 else 0.0
+        rises.append(100 * rise)
+    return signed(rises)
+
+
+def dice_table(group: list[Run]) -> str:
+    """Return a table of Dice in per cent by set and phase, ± the standard deviation."""
+    rows = []
+    for name, title in TITLES.items():
+        if name in group[0].scores:
+            dice = np.array([run.scores[name].dice.mean(0) for run in group])
+            rows.append([title, str(len(group[0].scores[name].numbers)),
+                         f"**{percent(dice.mean(1))}**", *(percent(each) for each in dice.T)])
+    return markdown_table(["Dice, %", "images", "mean", *group[0].phases.names], rows)
+
+
+def against_poster(group: list[Run]) -> str:
+    """Return a table of the poster's result, ours, and what differs between them."""
+    config, recipe = group[0].config, group[0].config["recipe"]
+    facts = get_experiment(config["experiment"])
+    length = f"{recipe['steps']} steps" if recipe["steps"] else f"{recipe['epochs']} epochs"
+    crops = (f"{recipe['batch']} crops of {recipe['crop']} px" if recipe["crop"]
+             else f"{recipe['batch']} whole slice(s)")
+    optimiser = {"rmsprop": "RMSprop, plateau schedule", "nadam": "NAdam, one-cycle schedule"}
+    stated = ("200 epochs" if config["experiment"] == "02_noisy_train"
+              else "not stated; 200 epochs in experiment 2")
+    scored = "; ".join(str(len(group[0].scores[name].numbers)) for name in ("val", "test"))
+    absent = sum(run.scores["val"].absent for run in group)
+    val, test = (percent(headline_dice(group, name)) for name in ("val", "test"))
+    return markdown_table(["", "poster", "here"], [
+        ["validation Dice, %", f"**{facts.poster}**", f"**{val}**"],
+        ["test set Dice, %", "none", test],
+        ["runs", "not stated; a single number", str(len(group))],
+        ["data", "500 slices, 501 x 501 px", config["data"]],
+        ["training; validation", facts.poster_sets, config["note"]],
+        ["slices scored, validation; test", "all; none", scored],
+        ["network", "U-Net 64 x 4", f"U-Net {recipe['width']} x {recipe['depth']}"],
+        ["optimiser", "RMSprop, plateau schedule", optimiser[recipe["optimiser"]]],
+        ["one step sees", "not stated; in its code one whole slice", crops],
+        ["length", stated, length],
+        ["phases absent from truth and prediction (Dice 1)", "not stated", f"{absent} times"]])
+
+
+def complete_runs() -> list[Run]:
+    """Return every complete run below ``runs/``; of copied folders, only the first."""
+    runs: dict[str, Run] = {}
+    for result in sorted((home() / "runs").glob("*/*/result.json")):
+        run = load_run(result.parent)
+        runs.setdefault(run.config["digest"], run)
+    return list(runs.values())
+
+
+def group_by_seed(runs: list[Run]) -> list[list[Run]]:
+    """Group runs that differ by the seed alone, in the order of the summary."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        facts = {name: run.config[name] for name in (*RunConfig.__annotations__, "fingerprint")
+                 if name in run.config and name != "seed"}
+        groups.setdefault(json.dumps(facts, sort_keys=True), []).append(run)
+
+    def place(group: list[Run]) -> tuple:
+        config = group[0].config
+        return (*(config[name] for name in ("experiment", "data", "split", "profile")),
+                config["n_train"] or 0)
+
+    return sorted(groups.values(), key=place)
+
+
+def summary(runs: list[Run]) -> str:
+    """Return a table with one row per group of runs, beside the poster's numbers."""
+    rows = []
+    for group in group_by_seed(runs):
+        config = group[0].config
+        dice = (percent(headline_dice(group, name)) if name in group[0].scores else ""
+                for name in TITLES)
+        seconds = np.mean([run.history[-1]["seconds"] for run in group])
+        rows.append([config["experiment"], config["profile"], config["data"], config["split"],
+                     ", ".join(str(run.config["seed"]) for run in group),
+                     get_experiment(config["experiment"]).poster, *dice, f"{seconds:.0f}",
+                     config["note"]])
+    return markdown_table(["experiment", "profile", "data", "split", "seeds", "poster, Dice %",
+                           *TITLES.values(), "training, s", "how"], rows)
