@@ -1,5 +1,8 @@
 """Data sets, built-in or the reader's own, and the splits that are drawn from them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +87,6 @@ def test_dummy_slices_are_split_like_the_slices_themselves():
         assert all(np.array_equal(a.numbers, b.numbers) for a, b in zip(*drawn, strict=True))
 
 
-def test_distance_is_to_the_nearest_training_slice():
-    distances = datasets.distance_to_training(np.array([1, 4, 8, 30]), np.array([10, 3]))
-    assert distances.tolist() == [2, 1]
-
-
 def test_only_neighbours_in_order_are_neighbours():
     slices = blobs(6, 8, 8)
     datasets.require_neighbours(slices[2:5])
@@ -168,7 +166,7 @@ def test_built_in_slices_are_the_same_as_ever():
     """The pixels of version 2; another VERSION is needed for others."""
     assert datasets.VERSION == 2
     assert open_dataset("tiny").slices.fingerprint() == "1a8ba9bfa189459d"
-    assert datasets.built_in_test("tiny").fingerprint() == "d9d4db4c7b958659"
+    assert open_dataset("tiny").test.fingerprint() == "d9d4db4c7b958659"
 
 
 def test_built_in_slices_that_break_off_leave_nothing_behind(home, monkeypatch):
@@ -186,3 +184,13 @@ def test_the_name_of_a_data_set_is_for_people(folder):
     assert open_dataset("tiny", folder).name == str(folder)
     assert Path(open_dataset("tiny", folder).origin[1]).is_absolute()
     assert open_dataset("tiny").name == datasets.BUILT_IN
+
+
+def test_built_in_slices_are_generated_without_a_progress_bar_too(home):
+    """Numbers were taken from the bar, which stands still if TQDM_DISABLE is set."""
+    code = "from xraylib.datasets import open_dataset; open_dataset('tiny')"
+    environment = os.environ | {"TQDM_DISABLE": "1"}  # read when tqdm is imported
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    for folder, first, n in (("v2-48x128-seed0", 1, 48), ("v2-8x128-seed1", 1001, 8)):
+        numbers = list(list_tiffs(home / "data/built-in" / folder / "data"))
+        assert numbers == list(range(first, first + n))

@@ -16,7 +16,7 @@ def test_the_drawing_shows_the_channels_and_sides_of_all_feature_maps(ax):
             ("1024", "32²"), ("512", "64²"), ("256", "128²"), ("128", "256²"), ("64", "512²")]
     assert texts(ax)[:18] == [text for pair in maps for text in pair]
     assert texts(ax)[18:22] == ["1", "image", "3", "3 phases"]
-    assert "31.04 million parameters" in ax.get_title()
+    assert "31.04 million weights" in ax.get_title()
 
 
 def test_without_padding_the_input_is_larger_as_in_figure_1_of_the_paper(ax):

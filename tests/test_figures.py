@@ -198,7 +198,7 @@ def test_errors_have_a_row_per_slice_with_the_share_of_wrong_pixels():
     predicted[1, :6] = (predicted[1, :6] + 1) % 3
     fig = error_panels(slices, predicted, ["one", "two"])
     titles = [ax.get_title() for ax in fig.axes]
-    assert titles[1] == "misclassified: 0.00 %" and titles[6] == "misclassified: 10.00 %"
+    assert titles[1] == "0.00 % wrong" and titles[6] == "10.00 % wrong"
     fig.canvas.draw()
     plt.close(fig)
 

@@ -59,8 +59,10 @@ def test_cells_are_short(name):
 
 @every
 def test_lines_fit_on_a_screen_of_1280_px(name):
-    wide = [line for source in sources(name) for line in source.splitlines() if len(line) > 88]
-    assert not wide
+    """But for a line that holds nothing but the address of the repository."""
+    lines = [line for source in sources(name) for line in source.splitlines()]
+    assert not [line for line in lines
+                if len(line) > 88 and not line.lstrip().startswith('"git+https://')]
 
 
 @every

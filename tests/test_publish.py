@@ -7,13 +7,14 @@ import published_runs
 import pytest
 import torch
 from conftest import blobs
+from published_runs import run_name
 
 from xraylib.datasets import built_in_fingerprint
 from xraylib.inference import load_weights, recalibrate_batch_norm, save_weights
 from xraylib.metrics import evaluate
 from xraylib.noise import noisy_copies
 from xraylib.params import configure
-from xraylib.published import named_networks, run_name
+from xraylib.published import named_networks
 from xraylib.published import published_runs as read_published
 from xraylib.runs import Run, config_of
 from xraylib.unet import UNet

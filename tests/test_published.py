@@ -3,8 +3,8 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
+from published_runs import run_name
 
 from xraylib import published, runs
 from xraylib.datasets import built_in_fingerprint, open_dataset
@@ -18,10 +18,8 @@ from xraylib.published import (
     network_file,
     published_rows,
     published_runs,
-    run_name,
 )
-from xraylib.records import scores_to_dict
-from xraylib.runs import config_of, run_experiment, training_distances
+from xraylib.runs import config_of, run_experiment, scores_to_dict
 
 CONFIG = configure("01_baseline", profile="tiny", steps=2)
 
@@ -85,21 +83,6 @@ def test_tables_are_about_the_published_runs():
     assert few == pytest.approx(own, abs=0.002)          # of five test slices, and of all
     assert {row["trained_on"] for row in published_rows("real")} == {"real", "built-in"}
     assert {row["seed"] for row in published_rows("batch_norm")} == {0, 1, 2}
-
-
-def test_distances_of_a_published_run_are_those_of_its_own_sets():
-    run = published.published("01_baseline", n_seeds=1, n_train=25, n_val=475)[0]
-    distance, dice = training_distances(run)
-    val = run.scores["val"]
-    assert len(distance) == len(dice) == len(val.numbers) == 475
-    assert distance.min() == 1 and distance.max() > 20
-    train = sorted(set(range(1, 501)) - set(val.numbers))
-    assert len(train) == 25                              # all other slices train
-    assert np.array_equal(distance, [min(abs(number - each) for each in train)
-                                     for number in val.numbers])
-
-
-# -- networks with a name --------------------------------------------------------------------------
 
 
 def test_named_networks_can_be_read_and_have_the_dice_of_their_runs():

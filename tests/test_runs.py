@@ -226,10 +226,7 @@ def test_an_edited_configuration_is_found_in_a_renamed_folder_too(trained, tmp_p
     edit(folder / "config.json", lambda content: content | {"seed": 7})
     with pytest.raises(RunError, match="it was changed: it describes the run [0-9a-f]{12}, not"):
         load_run(folder)
-
-
-def test_the_configuration_of_another_run_is_found(trained, tmp_path):
-    folder = copy_of(trained, tmp_path).rename(tmp_path / "0123456789ab")
+    folder = copy_of(trained, tmp_path).rename(tmp_path / "0123456789ab")     # of another run
     with pytest.raises(RunError, match=f"it is the config.json of the run {trained.folder.name}"):
         load_run(folder)
 

@@ -20,8 +20,7 @@ from xraylib.datasets import open_dataset
 from xraylib.errors import ParameterError, SweepError, WorkersError
 from xraylib.files import home as home_folder
 from xraylib.params import configure
-from xraylib.records import scores_to_dict
-from xraylib.runs import folder_of, run_experiment
+from xraylib.runs import folder_of, run_experiment, scores_to_dict
 from xraylib.sweep import ERROR_FILE, parameter_grid, parse_values, run_sweep
 from xraylib.tables import complete_runs
 from xraylib.workers import map_tasks

@@ -84,10 +84,12 @@ def test_resolution_is_kept_if_it_means_something(tmp_path, image):
 
 @pytest.mark.parametrize(("name", "number"), [("a1b22", 22), ("7", 7), ("slice__017", 17)])
 def test_the_number_ends_the_name(tmp_path, name, number):
-    assert tiff._slice_number(tmp_path / f"{name}.tif") == number
+    (tmp_path / f"{name}.tif").touch()
+    assert list(tiff.list_tiffs(tmp_path)) == [number]
 
 
 @pytest.mark.parametrize("name", ["last", "1_", f"s{2**63}"])
 def test_a_name_without_a_number_is_refused(tmp_path, name):
+    (tmp_path / f"{name}.tif").touch()
     with pytest.raises(DataError, match="must end in the slice's number"):
-        tiff._slice_number(tmp_path / f"{name}.tif")
+        tiff.list_tiffs(tmp_path)

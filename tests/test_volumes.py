@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -73,14 +71,16 @@ def test_tiles_are_the_whole_slice(model, tmp_path, monkeypatch, side):
     tifffile.imwrite(tmp_path / "one.tif", images[0])
     (page,) = open_volume(tmp_path / "one.tif")
     together = np.full((3, *images.shape[1:]), np.nan, np.float32)
-    found = list(tiles.tiled_logits(fuse_batch_norm(model), lambda _, rows: page.rows(rows.start, rows.stop), 1, page.shape,
-                                      range(1), side))
+    found = list(tiles.tiled_logits(
+        fuse_batch_norm(model), lambda _, rows: page.rows(rows.start, rows.stop), 1, page.shape,
+        range(1), side))
     for rows, columns, logits in found:
-        assert np.isnan(together[:, rows, columns]).all()                     # no pixel is written twice
+        assert np.isnan(together[:, rows, columns]).all()  # no pixel is written twice
         together[:, rows, columns] = logits[0].numpy()
     expected = whole(model, images)[0]
     assert len(found) == 1 if side == 1000 else len(found) > 6
-    assert (torch.tensor(together).softmax(0) - torch.tensor(expected).softmax(0)).abs().max() < 1e-5
+    tiled, at_once = (torch.tensor(logits).softmax(0) for logits in (together, expected))
+    assert (tiled - at_once).abs().max() < 1e-5
     assert np.array_equal(together.argmax(0), expected.argmax(0))
 
 
@@ -97,25 +97,31 @@ def test_prediction_of_a_folder_equals_that_of_the_slices_in_memory(model, tmp_p
     assert np.array_equal(found, np.array([0, 128, 255], np.uint8)[predict(model, images)])
 
 
-@pytest.mark.parametrize("kind", ["pages", "bigtiff", "imagej", "compressed", "big-endian", "tiled"])
+@pytest.mark.parametrize("kind", [
+    "pages", "bigtiff", "imagej", "compressed", "big-endian", "tiled"])
 def test_a_file_of_many_pages(weights, tmp_path, kind):
     images, path = volume(), tmp_path / "stack.tif"
-    options = {"pages": {"photometric": "minisblack"}, "bigtiff": {"bigtiff": True, "photometric": "minisblack"},
-               "imagej": {"imagej": True}, "compressed": {"compression": "zlib", "photometric": "minisblack"},
+    options = {"pages": {"photometric": "minisblack"},
+               "bigtiff": {"bigtiff": True, "photometric": "minisblack"},
+               "imagej": {"imagej": True},
+               "compressed": {"compression": "zlib", "photometric": "minisblack"},
                "big-endian": {"byteorder": ">", "photometric": "minisblack"},
                "tiled": {"tile": (64, 64), "photometric": "minisblack"}}[kind]
     tifffile.imwrite(path, images, **options)
     pages = open_volume(path)
     assert [page.name for page in pages] == ["stack_00001", "stack_00002", "stack_00003"]
-    assert all(np.array_equal(page.rows(10, 90), image[10:90]) for page, image in zip(pages, images, strict=True))
+    assert all(np.array_equal(page.rows(10, 90), image[10:90])
+               for page, image in zip(pages, images, strict=True))
     paths = volumes.predict_volume(weights, path, tmp_path / "out")
     assert len(paths) == 3 and tifffile.imread(paths[2]).shape == images.shape[1:]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_another_bit_depth_and_contrast_is_brought_to_the_training_sets_and_said(weights, tmp_path, capsys, dtype):
+def test_another_bit_depth_and_contrast_is_brought_to_the_training_sets_and_said(
+        weights, tmp_path, capsys, dtype):
     images = volume()
-    other = (images / 65535 * 255).astype(np.uint8) if dtype == np.uint8 else (images / 65535 - 0.5).astype(np.float32)
+    share = images / 65535
+    other = (share * 255 if dtype == np.uint8 else share - 0.5).astype(dtype)
     for name, stack in (("same", images), ("other", other)):
         tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
     same, changed = (np.stack([tifffile.imread(path) for path in volumes.predict_volume(
@@ -127,11 +133,13 @@ def test_another_bit_depth_and_contrast_is_brought_to_the_training_sets_and_said
 
 
 def test_resolution_tags_are_carried_over(weights, tmp_path):
-    tifffile.imwrite(tmp_path / "a1.tif", volume(1)[0], resolution=(543478.0, 543478.0), resolutionunit="CENTIMETER")
+    tifffile.imwrite(tmp_path / "a1.tif", volume(1)[0], resolution=(543478.0, 543478.0),
+                     resolutionunit="CENTIMETER")
     (path,) = volumes.predict_volume(weights, tmp_path / "a1.tif", tmp_path / "out")
     with tifffile.TiffFile(path) as tif:
         numerator, denominator = tif.pages[0].tags["XResolution"].value
-        assert numerator / denominator == pytest.approx(543478) and tif.pages[0].tags["ResolutionUnit"].value == 3
+        assert numerator / denominator == pytest.approx(543478)
+        assert tif.pages[0].tags["ResolutionUnit"].value == 3
         assert tif.pages[0].dtype == np.uint8
 
 
@@ -160,20 +168,22 @@ def predicted(weights, tmp_path):
 
 @pytest.mark.parametrize("network", [UNet3D, UNet25D])
 def test_what_was_made_with_another_neighbour_is_not_counted_as_done(tmp_path, network):
-    """Of six slices the fourth changes, and its own segmentation is not there: those of its neighbours are refused."""
+    """The fourth of six slices changes, its segmentation is missing: its neighbours are refused."""
     save_weights(seeing(network), tmp_path / "model.safetensors")
     (tmp_path / "in").mkdir()
     for index, image in enumerate(volume(6, 40, 40), 1):
         tifffile.imwrite(tmp_path / f"in/s_{index}.tif", image)
     again(tmp_path / "model.safetensors", tmp_path)[3].unlink()
-    again(tmp_path / "model.safetensors", tmp_path)[3].unlink()                 # nothing has changed yet
+    again(tmp_path / "model.safetensors", tmp_path)[3].unlink()  # nothing has changed yet
     tifffile.imwrite(tmp_path / "in/s_4.tif", volume(1, 40, 40, seed=9)[0])
-    with pytest.raises(DataError, match=r"out/s_[123].tif exists and was not made of .*in in its present state"):
+    message = r"out/s_[123].tif exists and was not made of .*in in its present state"
+    with pytest.raises(DataError, match=message):
         again(tmp_path / "model.safetensors", tmp_path)
 
 
 @pytest.mark.parametrize("how", ["rewritten", "touched"])
-def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(weights, tmp_path, monkeypatch, how):
+def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(
+        weights, tmp_path, monkeypatch, how):
     """It ends there, before it writes that slice; later another folder takes all of them."""
     source = tmp_path / "s"
     source.mkdir()
@@ -182,34 +192,40 @@ def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(weights, tmp_
     with monkeypatch.context() as patch:
         def read_then_change(model, read, *arguments):
             for tile in tiles.tiled_logits(model, read, *arguments):
-                if (tmp_path / "out/s_0.tif").exists():     # the second slice is being read
-                    os.utime(source / "s_1.tif", ns=(1, 1)) if how == "touched" else tifffile.imwrite(
-                        source / "s_1.tif", volume(4)[3])
+                if (tmp_path / "out/s_0.tif").exists():  # the second slice is being read
+                    if how == "touched":
+                        os.utime(source / "s_1.tif", ns=(1, 1))
+                    else:
+                        tifffile.imwrite(source / "s_1.tif", volume(4)[3])
                 yield tile
         patch.setattr(volumes, "tiled_logits", read_then_change)
         with pytest.raises(DataError, match=r"s_1.tif was changed while it was read. Wait until"):
             volumes.predict_volume(weights, source, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"s_0.tif", volumes.RECORD, volumes.NETWORK}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "s_0.tif", volumes.RECORD, volumes.NETWORK}
     assert len(volumes.predict_volume(weights, source, tmp_path / "anew")) == 3
 
 
-def test_of_two_predictions_that_begin_at_the_same_moment_one_has_the_folder(weights, tmp_path, monkeypatch):
+def test_of_two_predictions_that_begin_at_the_same_moment_one_has_the_folder(
+        weights, tmp_path, monkeypatch):
     """Both find the folder empty; then the other is faster."""
     tifffile.imwrite(tmp_path / "s.tif", volume(2))
     model = a_network()
     model.head.bias.data += 1
-    save_weights(model, tmp_path / "other.safetensors")
+    other = tmp_path / "other.safetensors"
+    save_weights(model, other)
     began = []
 
     def a_moment_later(place):
         if not began:
             began.append([])
-            began[0] = (volumes.predict_volume(tmp_path / "other.safetensors", tmp_path / "s.tif", tmp_path / "out"))
+            began[0] = volumes.predict_volume(other, tmp_path / "s.tif", tmp_path / "out")
     monkeypatch.setattr(volumes, "remove_leftovers", a_moment_later)
     with pytest.raises(DataError, match="belongs to another prediction"):
         volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
-    expected = volumes.predict_volume(tmp_path / "other.safetensors", tmp_path / "s.tif", tmp_path / "alone")
-    assert all((tifffile.imread(one) == tifffile.imread(two)).all() for one, two in zip(*began, expected, strict=True))
+    expected = volumes.predict_volume(other, tmp_path / "s.tif", tmp_path / "alone")
+    assert all((tifffile.imread(one) == tifffile.imread(two)).all()
+               for one, two in zip(*began, expected, strict=True))
     assert not list((tmp_path / "out").glob(".*"))
 
 
@@ -258,7 +274,8 @@ def test_weights_that_are_replaced_meanwhile_change_nothing(weights, tmp_path, m
         run_task(task)
     monkeypatch.setattr(volumes, "run_task", replace_first)
     found = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "out")
-    assert all(one.read_bytes() == two.read_bytes() for one, two in zip(expected, found, strict=True))
+    assert all(one.read_bytes() == two.read_bytes()
+               for one, two in zip(expected, found, strict=True))
 
 
 def test_a_preview_of_another_network_or_a_damaged_one_is_drawn_again(weights, tmp_path, predicted):
@@ -275,13 +292,14 @@ def test_a_preview_of_another_network_or_a_damaged_one_is_drawn_again(weights, t
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, 1e38])
 def test_a_pixel_that_is_no_grey_level_changes_only_what_sees_it(weights, tmp_path, number):
-    """And there all three phases are still possible: it counts as the end of the grey levels, or as their mean."""
+    """There all three phases stay possible: it counts as an end or the mean of the grey levels."""
     grey = volume(1, 150, 171)[0].astype(np.float32)
     outputs = []
     for name, value in (("plain", 30000), ("odd", number)):
-        grey[76, 86] = value                                            # not one of those that the contrast looks at
+        grey[76, 86] = value  # not one of those that the contrast looks at
         tifffile.imwrite(tmp_path / f"{name}.tif", grey)
-        (path,) = volumes.predict_volume(weights, tmp_path / f"{name}.tif", tmp_path / name, preview_every=1)
+        (path,) = volumes.predict_volume(weights, tmp_path / f"{name}.tif", tmp_path / name,
+                                         preview_every=1)
         outputs.append(tifffile.imread(path))
     changed = np.argwhere(outputs[0] != outputs[1])
     assert len(changed) < 100 and (np.abs(changed - [76, 86]) <= 24).all()
@@ -294,17 +312,19 @@ def test_what_is_written_can_be_read_by_whom_the_umask_says(weights, tmp_path, p
         save_weights(UNet(2, 1), tmp_path / "w.safetensors")
     finally:
         os.umask(before)
-    assert [stat.S_IMODE(each.stat().st_mode) for each in (path, tmp_path / "w.safetensors")] == [0o640, 0o640]
+    assert [stat.S_IMODE(each.stat().st_mode)
+            for each in (path, tmp_path / "w.safetensors")] == [0o640, 0o640]
 
 
 def command(*arguments):
     """``python -m xraylib predict`` with these arguments."""
-    return subprocess.Popen([sys.executable, "-m", "xraylib", "predict", *map(str, arguments)], env=os.environ,
-                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    line = [sys.executable, "-m", "xraylib", "predict", *map(str, arguments)]
+    return subprocess.Popen(line, env=os.environ, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, start_new_session=True)
 
 
 def test_slices_of_a_killed_worker_are_done_by_another(weights, tmp_path):
-    """Two local workers, one of them killed at work; then all is there, and as one process alone writes it."""
+    """One of two local workers is killed at work; all is there, as one process alone writes it."""
     tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")
     process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--workers", "2")
     while len(list((tmp_path / "out").glob("*.tif"))) < 5:
@@ -339,8 +359,10 @@ def test_the_command_takes_weights_and_makes_previews(weights, tmp_path):
     process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--preview", "2")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {"s_00001.png", "s_00003.png"}
-    assert json.loads((tmp_path / "out" / volumes.RECORD).read_text())["source"] == str(tmp_path / "s.tif")
+    assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {
+        "s_00001.png", "s_00003.png"}
+    record = json.loads((tmp_path / "out" / volumes.RECORD).read_text())
+    assert record["source"] == str(tmp_path / "s.tif")
 
 
 def test_previews_that_are_missing_are_drawn_by_a_second_call(weights, tmp_path):
@@ -352,7 +374,7 @@ def test_previews_that_are_missing_are_drawn_by_a_second_call(weights, tmp_path)
     assert [path.stat().st_mtime_ns for path in done] == before
 
 
-# -- networks that see neighbouring slices ----------------------------------------------------------------------------
+# -- networks that see neighbouring slices ---------------------------------------------------------
 
 
 def seeing(network):
@@ -374,27 +396,30 @@ def seeing(network):
 @pytest.mark.parametrize("network", [UNet3D, UNet25D])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_volume_in_slabs_and_tiles_equals_that_in_memory(tmp_path, out, network, workers):
-    """40 slices, in 3-D as slabs of 16 + 16 + 8 that see 12 more on either side, in tiles of 40 px."""
+    """40 slices, in 3-D as slabs of 16 + 16 + 8 that see 12 more at each end, in tiles of 40 px."""
     model, images = seeing(network), volume(40, 61, 75)
     for number, image in enumerate(images, 1):
         tifffile.imwrite(tmp_path / f"in{number}.tif", image)
     save_weights(model, tmp_path / "w.safetensors")
-    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path, out, tile=40, workers=workers)
+    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path, out, tile=40,
+                                   workers=workers)
     assert [path.name for path in paths] == [f"in{number}.tif" for number in range(1, 41)]
     expected = np.array([0, 128, 255], np.uint8)[predict(model, images)]
     assert all(len(np.unique(part)) == 3 for part in expected)
     found = np.stack([tifffile.imread(path) for path in paths])
-    assert (found != expected).mean() < 1e-4                                  # a voxel between two phases, by rounding
+    assert (found != expected).mean() < 1e-4  # a voxel between two phases, by rounding
 
 
 def test_of_a_slab_only_the_missing_slices_are_written(tmp_path):
-    save_weights(seeing(UNet3D), tmp_path / "w.safetensors")
-    tifffile.imwrite(tmp_path / "s.tif", volume(40, 50, 50), photometric="minisblack")
-    paths = volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", tmp_path / "out", tile=40)
+    weights, source, target = (tmp_path / name for name in ("w.safetensors", "s.tif", "out"))
+    save_weights(seeing(UNet3D), weights)
+    tifffile.imwrite(source, volume(40, 50, 50), photometric="minisblack")
+    paths = volumes.predict_volume(weights, source, target, tile=40)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
     paths[18].unlink()
-    volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", tmp_path / "out", preview_every=20, tile=40)
+    volumes.predict_volume(weights, source, target, preview_every=20, tile=40)
     assert paths[18].read_bytes() == before[paths[18]][0]
     assert [path for path in paths if path.stat().st_mtime_ns != before[path][1]] == [paths[18]]
-    assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {"s_00001.png", "s_00021.png"}
+    assert {path.name for path in (target / "preview").iterdir()} == {
+        "s_00001.png", "s_00021.png"}
     assert sorted(tmp_path.glob("out/*.tif")) == paths and not list((tmp_path / "out").glob("tmp*"))

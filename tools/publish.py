@@ -13,14 +13,27 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from published_runs import NETWORKS, configs, has_snapshots, has_weights, laptop_config
-from published_tables import Row, method_rows, noise_rows, real_rows, stack_rows, unlabelled_rows
-from safetensors import safe_open
-from safetensors.torch import save_file
+import numpy as np
+from published_runs import (
+    NETWORKS,
+    configs,
+    has_snapshots,
+    has_weights,
+    laptop_config,
+    run_name,
+)
+from published_tables import (
+    Row,
+    method_rows,
+    noise_rows,
+    real_rows,
+    repair_rows,
+    stack_rows,
+    unlabelled_rows,
+)
 
 from xraylib.data import Slices
 from xraylib.datasets import Dataset, open_dataset
@@ -32,10 +45,10 @@ from xraylib.noise import noisy_copies
 from xraylib.outlook.robustness import best_kind
 from xraylib.outlook.scores import evaluate_under_noise
 from xraylib.params import RunConfig
-from xraylib.published import published, run_name
-from xraylib.records import scores_to_dict
-from xraylib.runs import Run, run_experiment
+from xraylib.published import published, published_rows
+from xraylib.runs import Run, run_experiment, scores_to_dict
 from xraylib.sweep import run_sweep
+from xraylib.tables import headline_dice
 from xraylib.unet import UNet
 
 TABLES = packaged_data() / "published" / "tables"
@@ -71,23 +84,12 @@ def write_runs(runs: dict[RunConfig, Run], with_weights: set[RunConfig], folder:
         if config in with_weights:
             save_weights(run.model(), folder / "weights" / f"{name}.safetensors", half=True)
         if has_snapshots(config):
-            save_snapshots(run, folder / "weights" / f"{name}-snapshots.safetensors")
+            snapshots = folder / "weights" / f"{name}-snapshots"
+            snapshots.mkdir()
+            for step, load in run.snapshots().items():
+                save_weights(load(), snapshots / f"{step:06d}.safetensors", half=True)
     for experiment, part in rows.items():
         write_rows(folder / f"{experiment}.json", "runs", part)
-
-
-def save_snapshots(run: Run, path: Path) -> None:
-    """Write the networks kept during a training into one file, in half precision."""
-    tensors, facts = {}, {}
-    with tempfile.TemporaryDirectory() as temporary:
-        part = Path(temporary) / "snapshot.safetensors"
-        for step, load in run.snapshots().items():
-            save_weights(load(), part, half=True)
-            with safe_open(part, "pt") as file:
-                facts = file.metadata()
-                names = file.keys()
-                tensors |= {f"{step:06d}/{name}": file.get_tensor(name) for name in names}
-    save_file(tensors, path, facts)
 
 
 def name_networks(dataset: Dataset, folder: Path) -> None:
@@ -103,15 +105,21 @@ def name_networks(dataset: Dataset, folder: Path) -> None:
     write_json(folder / "networks.json", rows)
 
 
-def draw_same_slice(dataset: Dataset, folder: Path) -> None:
-    """Draw the same noisy slice as the networks of notebooks 2 and 3 segment it."""
+def draw_hero(dataset: Dataset, folder: Path) -> None:
+    """Draw the README's picture: one noisy slice and three networks, with their test Dice."""
+    clean, noisy = (published(name)[0].model() for name in ("03_noisy_val", "02_noisy_train"))
+    repaired = recalibrate_batch_norm(clean, noisy_copies(dataset.slices[:10], 5000, 0).images)
+    rows = published_rows("repair")
+    dice = [np.mean([row["as_trained"] for row in rows]),
+            np.mean([row["repaired"] for row in rows]),
+            np.mean(headline_dice(published("02_noisy_train"), "test_noisy"))]
+    names = ("trained on clean slices", "the same, repaired without labels", "trained with noise")
     one = noisy_copies(dataset.test[:1], 5000, 0)
-    titles = {"03_noisy_val": "trained on clean slices",
-              "02_noisy_train": "trained on clean and noisy slices"}
-    guesses = [predict(published(name, n_seeds=1)[0].model(), one.images)[0] for name in titles]
-    figure = compare_predictions(one.images[0], one.labels[0], guesses, list(titles.values()),
-                                 one.phases, one.voxel_nm)
-    figure.savefig(folder / "same_slice.png", dpi=90)
+    guesses = [predict(model, one.images)[0] for model in (clean, repaired, noisy)]
+    titles = [f"{name},\n{100 * value:.0f} % Dice" for name, value in zip(names, dice, strict=True)]
+    figure = compare_predictions(one.images[0], one.labels[0], guesses, titles, one.phases,
+                                 one.voxel_nm)
+    figure.savefig(folder / "hero.png", dpi=90)
 
 
 # -- batch-norm statistics ------------------------------------------------------------------------
@@ -172,7 +180,8 @@ def main() -> None:
     write_rows(TABLES / "methods.json", "rows", method_rows(dataset))
     write_rows(TABLES / "unlabelled.json", "rows", unlabelled_rows(dataset))
     write_rows(TABLES / "three_d.json", "rows", stack_rows(dataset))
-    draw_same_slice(dataset, folder)
+    write_rows(TABLES / "repair.json", "rows", repair_rows(dataset))
+    draw_hero(dataset, folder)
 
 
 if __name__ == "__main__":

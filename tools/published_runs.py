@@ -1,6 +1,7 @@
 """Which runs are published, which of them with weights, and which networks get a name."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from xraylib.experiments import EXPERIMENTS
@@ -146,3 +147,26 @@ def has_weights(config: RunConfig) -> bool:
 def has_snapshots(config: RunConfig) -> bool:
     """Say whether the networks during the training are published, too, for notebooks 1 and 3."""
     return config in [laptop_config(name, {}) for name in ("01_baseline", "03_noisy_val")]
+
+
+def run_name(config: RunConfig) -> str:
+    """Name a published run by its differences from the defaults: "01_baseline-block-seed1"."""
+    usual = configure(config.experiment, profile=config.profile, seed=config.seed)
+    hidden = {"recipe", "noise_std_max", "n_train" if config.slice_share else ""}
+    parts = [config.experiment, *([config.profile] if config.profile != "laptop" else [])]
+    for mine, other in ((config, usual), (config.recipe, usual.recipe)):
+        for name in (field.name for field in fields(mine) if field.name not in hidden):
+            if (value := getattr(mine, name)) != getattr(other, name):
+                parts.append(_describe(name, value))
+    return "-".join([*parts, f"seed{config.seed}"])
+
+
+def _describe(name: str, value: Any) -> str:
+    """Write one value of a configuration as a part of a file name."""
+    if isinstance(value, bool):
+        return name if value else f"no_{name}"
+    if isinstance(value, int | float):
+        return f"{name}{value:g}"
+    if value == TRANSFORMS:
+        return "all_transforms"
+    return "+".join(value) if isinstance(value, tuple) else value

@@ -21,7 +21,8 @@ from scipy.ndimage import gaussian_filter
 
 from xraylib.data import NI_YSZ_VOXEL_NM, Slices
 from xraylib.datasets import Dataset, dummy_slices, open_dataset
-from xraylib.inference import predict
+from xraylib.inference import predict, recalibrate_batch_norm
+from xraylib.metrics import evaluate
 from xraylib.noise import noisy_copies
 from xraylib.outlook import quality
 from xraylib.outlook.calibration import evaluate_transfer
@@ -64,6 +65,16 @@ def stack_rows(dataset: Dataset) -> Iterator[Row]:
         config = laptop_config("09_three_d", {"noise_std": std} | stack, seed=seed)
         run, test = run_experiment(config, dataset), noisy_copies(dataset.test, std, 0)
         yield volume_errors(kind, run, test, predict(run.model(), test.images))
+
+
+def repair_rows(dataset: Dataset) -> Iterator[Row]:
+    """Score clean-trained networks on noisy slices, also with new batch-norm statistics."""
+    for seed, run in enumerate(published("03_noisy_val")):
+        model, test = run.model(), noisy_copies(dataset.test, 5000, seed)
+        few = noisy_copies(dataset.slices[:10], 5000, seed)
+        repaired = recalibrate_batch_norm(model, few.images)
+        yield {"seed": seed, "as_trained": evaluate(model, test).mean,
+               "repaired": evaluate(repaired, test).mean}
 
 
 def judged_volumes(dataset: Dataset) -> Iterator[tuple[str, Slices]]:

@@ -5,7 +5,9 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from . import convert, datasets, download, params, published, sweep, tables, volumes
 from .errors import ParameterError, RunError, XraylibError, one_line_message
@@ -18,7 +20,7 @@ INTERRUPTED = "stopped. Give the same command again to continue: what is complet
 
 
 def report(_: argparse.Namespace) -> None:
-    """Print a table of all complete runs beside the poster's numbers; also writes runs/summary.md."""
+    """Print all complete runs beside the poster's numbers, and write runs/summary.md."""
     path, runs = home() / "runs" / "summary.md", tables.complete_runs()
     if not runs:
         raise RunError(f"{path.parent} holds no complete run. Run a notebook to its end, "
@@ -64,7 +66,8 @@ def sweep_runs(arguments: argparse.Namespace) -> None:
             raise ParameterError(f"-p {name} is given twice. List all its values in one: "
                                  f"-p {name}=A,B,C.")
         axes[name] = text
-    fixed = params.check_parameters(**{name: axes.pop(name, "") for name in ("profile", "data_dir")})
+    fixed = {name: axes.pop(name, "") for name in ("profile", "data_dir")}
+    fixed = params.check_parameters(**fixed)
     values = {name: sweep.parse_values(text) for name, text in axes.items()}
     configs = sweep.parameter_grid(arguments.experiment, values, **fixed)
     runs = sweep.run_sweep(configs, datasets.open_dataset(**fixed), arguments.use_published,
@@ -87,7 +90,8 @@ def non_negative(text: str) -> int:
     return int(text)
 
 
-def add_command(commands, call, name: str, **options) -> argparse.ArgumentParser:
+def add_command(commands: Any, call: Callable[[argparse.Namespace], None], name: str,
+                **options: Any) -> argparse.ArgumentParser:
     """Add a command whose help is the docstring of the function that it calls."""
     parser = commands.add_parser(name, help=call.__doc__, description=call.__doc__, **options)
     parser.set_defaults(call=call)

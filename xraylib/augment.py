@@ -1,8 +1,4 @@
-"""The random crops that a network is trained on.
-
-Every random number comes from one `torch.Generator` whose state is part of a checkpoint, so that a
-killed run resumes bit for bit.
-"""
+"""The random crops that a network is trained on, drawn by one generator that a checkpoint keeps."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +16,8 @@ if TYPE_CHECKING:
 class CropSampler:
     """Draw training batches: slices in random order, and a random crop of each.
 
-    Each slice is drawn once before any slice is drawn again. Samplers for networks that see
-    neighbouring slices, and samplers that transform crops, override `cut_crops`.
-    Args:
-        train_set: training slices.
-        recipe: says how to cut the crops.
-        model: the network; its margin is read around each crop.
-        seed: of all that is drawn.
-        extra: px that `cut_crops` of a subclass reads around that margin.
+    Each slice is drawn once before any slice is drawn again. The margin of the network is read
+    around each crop. Subclasses override `cut_crops`, which may read `extra` px around that margin.
     """
 
     def __init__(self, train_set: Slices, recipe: "Recipe", model: UNet, seed: int,
@@ -39,15 +29,10 @@ class CropSampler:
             [torch.from_numpy(mirror_pad(array, around)).to(model.grey.device) for array in arrays]
             for arrays in (train_set.images, train_set.labels))
         self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(train_set), generator=self.generator)
-        self.position = 0  # in the order: the slices before it have been drawn
+        self.order = torch.empty(0, dtype=torch.int64)  # of the slices that are drawn next
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Draw the next batch of crops.
-
-        Returns: Grey levels float32 (B, 1, h + 2 margin, w + 2 margin) with the margin that the
-            network loses, and class indices int64 (B, h, w).
-        """
+        """Draw grey levels float32 (B, 1, h + 2 margin, w + 2 margin), labels int64 (B, h, w)."""
         images, labels = self.cut_crops(self._next_slices())
         lost, (rows, columns) = self.model.margin, labels.shape[-2:]
         return images, labels[..., lost:rows - lost, lost:columns - lost]
@@ -59,24 +44,20 @@ class CropSampler:
 
     def _next_slices(self) -> Tensor:
         """Return the next indices, (B,), of an endless stream of permutations."""
-        batch, n = self.recipe.batch, len(self.order)
-        chosen = self.order[self.position:self.position + batch]
-        self.position += batch
-        while len(chosen) < batch:
-            self.order = torch.randperm(n, generator=self.generator)
-            self.position = batch - len(chosen)
-            chosen = torch.cat([chosen, self.order[:self.position]])
+        while len(self.order) < self.recipe.batch:
+            permutation = torch.randperm(len(self.images), generator=self.generator)
+            self.order = torch.cat([self.order, permutation])
+        chosen, self.order = self.order.tensor_split([self.recipe.batch])
         return chosen
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next draws depend on."""
-        return {"generator": self.generator.get_state(), "order": self.order,
-                "position": self.position}
+        return {"generator": self.generator.get_state(), "order": self.order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.generator.set_state(state["generator"])
-        self.order, self.position = state["order"], state["position"]
+        self.order = state["order"]
 
 
 def mirror_pad(array: np.ndarray, margin: int) -> np.ndarray:
@@ -87,10 +68,8 @@ def mirror_pad(array: np.ndarray, margin: int) -> np.ndarray:
 def random_crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int,
                  flips: bool, generator: Generator) -> tuple[Tensor, Tensor]:
     """Cut one random crop from each of the chosen slices.
-
     Args:
-        images, labels: grey levels uint16 and class indices uint8, N tensors (H, W) each.
-        chosen: indices of the slices, int64 (B,).
+        images, labels, chosen: N tensors uint16 and uint8 (H, W); indices of slices, int64 (B,).
         side, flips, generator: as in `random_places`.
     Returns: Grey levels float32 (B, 1, h, w) and class indices int64 (B, h, w).
     """
@@ -105,12 +84,10 @@ def random_crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, sid
 def random_places(shape: tuple[int, int], n: int, side: int, flips: bool,
                   generator: Generator) -> list[tuple[tuple[slice, slice], int]]:
     """Draw where n crops are cut from slices, and how each crop is flipped.
-
     Args:
-        shape, n: height and width of the slices, px; number of crops.
+        shape, n, generator: height and width of the slices, px; number of crops.
         side: of the crops, px, cut down to the size of the slice. 0 takes whole slices.
         flips: whether to flip crops and, if they are square, transpose them.
-        generator: source of the random numbers.
     Returns: The window (rows, columns) of each crop, and its turn for `flip`.
     """
     height, width = shape

@@ -7,7 +7,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -22,64 +21,47 @@ MAX_SNAPSHOTS = 12  # of the weights during training, for the slider that replay
 
 
 def train_with_checkpoints(folder: Path, recipe: Recipe, train_set: Slices, val_set: Slices,
-                           seed: int, progress: bool = True
-                           ) -> tuple[list[dict[str, float]], Scores]:
+                           seed: int, progress: bool) -> tuple[list[dict[str, float]], Scores]:
     """Train a network, or resume where a killed call stopped.
 
     Each evaluation writes `last.pt` (all that resuming needs), and `model.safetensors` if its Dice
     is the best so far. At most 12 evaluations write a snapshot into `epochs/`.
     Args:
-        folder: where to write; created if missing.
-        recipe, train_set, seed: as in `TrainingState`.
-        val_set: validation slices. Those with more noise than any training crop are evaluated, but
-            they do not decide which weights are best.
+        folder, recipe, train_set, seed: where to write, and what `TrainingState` needs.
+        val_set: slices with more noise than any training crop do not decide which weights are best.
         progress: whether to show a progress bar.
     Returns: The history, one row per evaluation, and the scores of the best evaluation.
     Raises: TrainingError if the loss is no longer finite. The folder keeps the last state.
     """
     watched = val_set.subsample(recipe.eval_slices)
     most_noise = max(train_set.noise_std.max(), recipe.noise_std_max, watched.noise_std.min())
+    judges = watched.noise_std <= most_noise
     state = TrainingState(recipe, train_set, seed)
+    best: Scores | None = None
     run = repr((recipe, seed, train_set.numbers.tolist()))
-    files = _TrainingFiles(folder, run, state, watched, watched.noise_std <= most_noise)
+    (folder / "epochs").mkdir(parents=True, exist_ok=True)
+    if saved := load_checkpoint(folder, run):
+        state.load_state_dict(saved)
+        best = Scores(saved["best"].numpy(), watched.numbers, watched.noise_std, saved["best_loss"])
+
+    def save(scores: Scores) -> None:
+        nonlocal best
+        if best is None or scores.where(judges).mean >= best.where(judges).mean:
+            best = scores
+            save_weights(state.model, folder / "model.safetensors")
+        if len(state.history) in evenly_spaced(recipe.evaluations, MAX_SNAPSHOTS):
+            save_weights(state.model, folder / f"epochs/{state.step:06d}.safetensors", half=True)
+        kept = {"best": torch.from_numpy(best.confusion), "best_loss": best.loss}
+        with atomic_file(folder / "last.pt") as file:
+            file.write(serialize(state.state_dict() | kept, run))
+        bar.set_postfix(loss=f"{state.history[-1]['train_loss']:.3f}", dice=f"{scores.mean:.4f}")
+
     hidden = {} if progress else {"disable": True}  # disable=False would overrule TQDM_DISABLE
     with tqdm(total=state.steps, initial=state.step, desc=f"training, seed {seed}", unit="step",
               leave=False, mininterval=1, **hidden) as bar:
-        def save(scores: Scores) -> None:
-            files.save(scores)
-            loss = state.history[-1]["train_loss"]
-            bar.set_postfix(loss=f"{loss:.3f}", dice=f"{scores.mean:.4f}")
         train(state, watched, on_step=bar.update, on_evaluation=save)
-    assert files.best is not None
-    return state.history, files.best
-
-
-class _TrainingFiles:
-    """What a run reads from its folder at the start, and writes after each evaluation."""
-
-    def __init__(self, folder: Path, run: str, state: TrainingState, watched: Slices,
-                 judges: np.ndarray) -> None:
-        self.folder, self.run, self.state, self.judges = folder, run, state, judges
-        self.snapshots = evenly_spaced(state.recipe.evaluations, MAX_SNAPSHOTS)
-        self.best: Scores | None = None
-        (folder / "epochs").mkdir(parents=True, exist_ok=True)
-        if saved := load_checkpoint(folder, run):
-            state.load_state_dict(saved)
-            self.best = Scores(saved["best"].numpy(), watched.numbers, watched.noise_std,
-                               saved["best_loss"])
-
-    def save(self, scores: Scores) -> None:
-        """Write the checkpoint, and weights that are the best so far or due as a snapshot."""
-        state, judges = self.state, self.judges
-        if self.best is None or scores.where(judges).mean >= self.best.where(judges).mean:
-            self.best = scores
-            save_weights(state.model, self.folder / "model.safetensors")
-        if len(state.history) in self.snapshots:
-            snapshot = self.folder / "epochs" / f"{state.step:06d}.safetensors"
-            save_weights(state.model, snapshot, half=True)
-        best = {"best": torch.from_numpy(self.best.confusion), "best_loss": self.best.loss}
-        with atomic_file(self.folder / "last.pt") as file:
-            file.write(serialize(state.state_dict() | best, self.run))
+    assert best is not None
+    return state.history, best
 
 
 def serialize(state: dict[str, Any], run: str) -> bytes:
@@ -95,12 +77,7 @@ def _checksum(content: bytes, run: str) -> bytes:
 
 
 def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
-    """Read what `serialize` was given; return None and warn if the run cannot be resumed.
-
-    Args:
-        folder: where `train_with_checkpoints` wrote; None without a warning if it did not.
-        run: identifies the run by its recipe, its seed and the numbers of its training slices.
-    """
+    """Read what `serialize` was given; return None and warn if the run cannot be resumed."""
     path = folder / "last.pt"
     if not path.exists():
         return None

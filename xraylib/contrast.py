@@ -8,22 +8,15 @@ from .errors import DataError
 from .tiff import Page
 from .unet import UNet
 
-SAMPLED = 16  # slices whose grey levels are compared with the training set's
-
 
 def match_contrast(pages: Sequence[Page], model: UNet) -> tuple[float, float, str]:
-    """Find the gain and offset that bring grey levels to those of the training set.
+    """Find the gain and offset that bring grey levels to the mean and spread of the training set.
 
-    uint16 slices whose mean and standard deviation are within a quarter of a standard deviation of
-    the training set's stay unchanged.
-
-    Args:
-        pages: The slices of a volume; at most 16 of them are read.
-        model: A network with the mean and standard deviation of its training set.
+    uint16 slices within a quarter of a standard deviation of the training set stay unchanged.
     Returns: Gain, offset, and a sentence that says what was done.
     Raises: DataError if all pixels have the same grey level.
     """
-    chosen = np.unique(np.linspace(0, len(pages) - 1, min(SAMPLED, len(pages))).astype(int))
+    chosen = np.unique(np.linspace(0, len(pages) - 1, min(16, len(pages))).astype(int))
     sample = np.concatenate([_sparse(pages[index]).ravel() for index in chosen]).astype(np.float64)
     sample = sample[np.isfinite(sample)]
     mean, std = (sample.mean(), sample.std()) if sample.size else (0.0, 0.0)

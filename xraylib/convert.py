@@ -1,6 +1,5 @@
 """Makes a labelled data set of other types into one that `data.load_slices` reads."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,59 +12,54 @@ from .tiff import Page, check_size, open_slice, write_slices
 
 def convert_dataset(source: str | Path, target: str | Path) -> str:
     """Write a data set as uint16 images and uint8 labels.
-
     Args:
         source: A folder with data/ and labels/. Images are uint16 (kept), uint8 (times 257) or
             float32 (the range of all images becomes 0..65535). Labels hold the values of the
             phases (kept) or class indices.
         target: A new folder.
-
-    Returns:
-        What was done, for the reader.
-
-    Raises:
-        DataError: Files are unpaired, damaged, of several sizes or types, or hold other labels.
+    Returns: What was done, for the reader.
+    Raises: DataError: Files are unpaired, damaged, of several sizes or types, or hold other labels.
     """
     source, target = expand_user(source), expand_user(target)
     if target.exists():
         raise DataError(f"{target} exists. Name a new folder for the converted slices.")
-    images, masks = ({number: open_slice(path) for number, path in paths.items()}
-                     for paths in pair_files(source))
-    pages = [page for number in images for page in (images[number], masks[number])]
-    for page in pages:
-        check_size(page.file, page.shape, pages[0].shape)
-    change, sentence = _conversion(list(images.values()))
+    pairs = {number: (open_slice(image), open_slice(mask))
+             for number, (image, mask) in pair_files(source).items()}
+    images = [image for image, _ in pairs.values()]
+    for pair in pairs.values():
+        for page in pair:
+            check_size(page.file, page.shape, images[0].shape)
+    low, factor, sentence = _conversion(images)
     with atomic_folder(target) as part:
-        for number, page in images.items():
-            image = change(page.whole())
+        for number, (page, mask) in pairs.items():
+            image = np.rint((page.whole() - low) * factor).astype(np.uint16)
             check_not_constant(page.file, image)
             write_slices([image], [number], part / "data")
-            write_slices([_label_values(masks[number])], [number], part / "labels")
+            write_slices([_label_values(mask)], [number], part / "labels")
     return f"{len(images)} slices: {sentence}"
 
 
-def _conversion(pages: list[Page]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """What turns these images into uint16 (H, W), and the sentence that says it."""
+def _conversion(pages: list[Page]) -> tuple[float, float, str]:
+    """The grey level that becomes 0, the factor of the others, and a sentence that says so."""
     folder, kinds = pages[0].file.parent, sorted({page.dtype.name for page in pages})
     if len(kinds) > 1:
         raise DataError(f"{folder} holds {' and '.join(kinds)}. All images must have one type.")
     if kinds == ["uint16"]:
-        return lambda image: image, "uint16, grey levels unchanged."
+        return 0.0, 1.0, "uint16, grey levels unchanged."
     if kinds == ["uint8"]:
-        return lambda image: image * np.uint16(257), "uint8 times 257."
+        return 0.0, 257.0, "uint8 times 257."
     ends = np.array([(image.min(), image.max()) for image in map(Page.whole, pages)], np.float64)
     low, high = ends[:, 0].min(), ends[:, 1].max()
     if not (np.isfinite(ends).all() and low < high):
         raise DataError(f"{folder} holds numbers from {low:g} to {high:g}, which are not finite or "
                         "are all the same. Repair them first.")
-    return (lambda image: np.rint((image - low) * (65535 / (high - low))).astype(np.uint16),
-            f"float32, {low:g} became 0 and {high:g} became 65535.")
+    return low, 65535 / (high - low), f"float32, {low:g} became 0 and {high:g} became 65535."
 
 
 def _label_values(page: Page) -> np.ndarray:
     """Label values, uint8 (H, W), of a slice that holds them or class indices."""
-    mask = page.whole()
-    found, values = set(np.unique(mask).tolist()), NI_YSZ.values
+    mask, values = page.whole(), NI_YSZ.values
+    found = set(np.unique(mask).tolist())
     if found <= set(values):
         return mask.astype(np.uint8)
     if found <= set(range(len(values))):

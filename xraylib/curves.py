@@ -58,6 +58,7 @@ def noise_and_rate(history: History, upper: Axes, lower: Axes) -> None:
     for ax in (upper, lower):
         ax.axvspan(0, first[-1], color=PALE_INK, alpha=0.2, lw=0)
     upper.set_xlabel("")
+    upper.figure.align_ylabels()
     lower.set_xlabel("step (shaded: first learning rate)")
 
 
@@ -117,8 +118,9 @@ def channel_spread(clean: np.ndarray, noisy: np.ndarray, ax: Axes) -> None:
     ax.bar(place - 0.2, clean, 0.4, color=INK, label="clean slice")
     ax.bar(place + 0.2, noisy, 0.4, color=OTHER_INK, label="its noisy copy")
     ax.axhline(1, color="0.5", lw=1, ls="--")
-    ax.set(xlabel="channel of the first convolution", ylabel="standard deviation (training: 1)",
-           xticks=place)
+    ax.annotate("what later\nlayers expect", (1, 1), (8, 0), ("axes fraction", "data"),
+                "offset points", va="center", annotation_clip=False)
+    ax.set(xlabel="channel of the first convolution", ylabel="standard deviation", xticks=place)
     ax.legend(frameon=False)
 
 

@@ -1,12 +1,8 @@
 """Labelled slices in memory and on disk, and the random streams of everything that is drawn.
 
-A labelled data set is a folder with two sub-folders::
-
-    <folder>/data/*.tif[f]      images, uint16, one slice per file
-    <folder>/labels/*.tif[f]    labels, uint8, the values of the phases (0, 128, 255)
-
-An image and its label have the same number at the end of their names (``SOCprist0001``,
-``slice__001``).
+A labelled data set is a folder with one slice per file in two sub-folders: data/*.tif[f], images,
+uint16, and labels/*.tif[f], uint8, the values of the phases (0, 128, 255). An image and its label
+have the same number at the end of their names (``SOCprist0001``, ``slice__001``).
 """
 
 import hashlib
@@ -21,35 +17,25 @@ from .files import expand_user
 from .tiff import check_size, list_tiffs, read_slice, write_slices
 
 POSTER_COLOURS = ((230, 25, 25), (20, 190, 20), (40, 70, 255))
-
-# Purposes of random streams. Nothing else may use these numbers.
-COPIES, WINDOW, SECOND_SAMPLE, SLICE_ZERO = 1, 2, 3, 4
+COPIES, WINDOW, SECOND_SAMPLE, SLICE_ZERO = 1, 2, 3, 4  # purposes of random streams, no others
 
 
 def random_stream(seed: int, *purpose: int) -> np.random.Generator:
-    """Return the random numbers of one purpose.
+    """Return the random numbers of a purpose: COPIES, WINDOW ..., then any numbers >= 0 (a slice).
 
     They differ from those of all other purposes, of the split (``default_rng(seed)``) and of the
     noise of slice n (``default_rng([seed, n])``).
-    Args:
-        seed: Of the experiment, >= 0.
-        purpose: COPIES, WINDOW, SECOND_SAMPLE or SLICE_ZERO, then any numbers >= 0 (a slice).
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=purpose))
 
 
 @dataclass(frozen=True)
 class Phases:
-    """The phases of a material: their order is that of the class indices.
-    Args:
-        names: One name per phase.
-        values: The value of each phase in a label file, 0..255.
-        colours: "#rrggbb" of each phase, which colour-blind readers can tell apart.
-    """
+    """The phases of a material: their order is that of the class indices."""
 
     names: tuple[str, ...]
-    values: tuple[int, ...]
-    colours: tuple[str, ...]
+    values: tuple[int, ...]  # of each phase in a label file, 0..255
+    colours: tuple[str, ...]  # "#rrggbb" of each phase, which colour-blind readers can tell apart
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,22 +64,15 @@ NI_YSZ_VOXEL_NM = 18.4
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of one volume in memory. A part of them shares their arrays.
-    Args:
-        images: N arrays uint16 (H, W), raw grey levels 0..65535.
-        labels: N arrays uint8 (H, W), class indices.
-        numbers: int (N,), the number of each slice in its volume. A noisy copy keeps the number.
-        noise_std: float (N,), standard deviation of the added noise, in grey levels. None: 0.
-        phases: What the class indices mean.
-        voxel_nm: Side of a voxel in nm. None: unknown.
-    """
+    """Slices of one volume in memory. A part of them shares their arrays."""
 
-    images: list[np.ndarray]
-    labels: list[np.ndarray]
-    numbers: np.ndarray
+    images: list[np.ndarray]  # N arrays uint16 (H, W), raw grey levels 0..65535
+    labels: list[np.ndarray]  # N arrays uint8 (H, W), class indices
+    numbers: np.ndarray  # int (N,), of each slice in its volume; a noisy copy keeps the number
+    # float (N,), standard deviation of the added noise, in grey levels; by default 0
     noise_std: np.ndarray = None  # type: ignore[assignment]
     phases: Phases = NI_YSZ
-    voxel_nm: float | None = None
+    voxel_nm: float | None = None  # side of a voxel; None: unknown
 
     def __post_init__(self) -> None:
         if self.noise_std is None:
@@ -122,7 +101,7 @@ class Slices:
         """Return 16 hexadecimal digits that change with any pixel, label or number."""
         digest = hashlib.blake2b(digest_size=8)
         for arrays in (self.images, self.labels):
-            digest.update(str((len(arrays), *self.shape)).encode())
+            digest.update(str((len(self), *self.shape)).encode())
             for array in arrays:
                 digest.update(np.ascontiguousarray(array).data)
         digest.update(str(self.numbers.shape).encode() + self.numbers.tobytes())
@@ -134,10 +113,9 @@ def evenly_spaced(total: int, parts: int) -> list[int]:
     return np.linspace(0, total, min(parts, total) + 1).round().astype(int)[1:].tolist()
 
 
-def concatenate(first: Slices, *others: Slices) -> Slices:
+def concatenate(*parts: Slices) -> Slices:
     """Join slices of one size and material, one part after the other."""
-    parts = (first, *others)
-    return replace(first, images=[image for part in parts for image in part.images],
+    return replace(parts[0], images=[image for part in parts for image in part.images],
                    labels=[label for part in parts for label in part.labels],
                    numbers=np.concatenate([part.numbers for part in parts]),
                    noise_std=np.concatenate([part.noise_std for part in parts]))
@@ -163,9 +141,7 @@ def grey_statistics(slices: Slices) -> tuple[float, float]:
 def classes_from_values(mask: np.ndarray, path: Path, phases: Phases) -> np.ndarray:
     """Turn the values of a label file into class indices, uint8 of the same shape.
     Args:
-        mask: uint8, any shape.
-        path: The file that holds it, for the error.
-        phases: Their values are allowed; `DataError` for any other.
+        mask, path, phases: uint8, its file for errors, and whose values it may hold (`DataError`).
     """
     table = np.full(256, 255, np.uint8)
     table[list(phases.values)] = range(len(phases))
@@ -173,10 +149,10 @@ def classes_from_values(mask: np.ndarray, path: Path, phases: Phases) -> np.ndar
     if classes.max() == 255:
         values, counts = np.unique(mask[classes == 255], return_counts=True)
         wrong = [f"{value} ({count} px)" for value, count in zip(values, counts, strict=True)]
-        right = [f"{value} for {name}"
-                 for value, name in zip(phases.values, phases.names, strict=True)]
-        raise DataError(f"{path} has label values other than {phases.values}: {_listed(wrong)}. "
-                        f"Write {', '.join(right)} (python -m xraylib data convert does so with "
+        right = map("{} for {}".format, phases.values, phases.names)
+        raise DataError(f"{path} has label values other than {phases.values}: "
+                        f"{', '.join(wrong[:8])}{' ...' * (len(wrong) > 8)}. Write "
+                        f"{', '.join(right)} (python -m xraylib data convert does so with "
                         f"{', '.join(map(str, range(len(phases))))}).")
     return classes
 
@@ -187,9 +163,7 @@ def values_from_classes(labels: np.ndarray, phases: Phases) -> np.ndarray:
 
 
 def load_slices(folder: str | Path) -> Slices:
-    """Read a labelled data set (layout: see the top of this file).
-    Raises: DataError: A file is missing, damaged, or of another type, size or content.
-    """
+    """Read a labelled data set (layout: see the top of this file), or raise `DataError`."""
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     pairs = pair_files(expand_user(folder))
@@ -216,14 +190,10 @@ def pair_files(folder: Path) -> dict[int, tuple[Path, Path]]:
     for here, there, kind in ((images, masks, "label"), (masks, images, "image")):
         alone = [here[number].name for number in here if number not in there]
         if alone:
+            names = ", ".join(alone[:5]) + " ..." * (len(alone) > 5)
             raise DataError(f"{folder}: {len(alone)} files have no {kind} of the same number: "
-                            f"{_listed(alone)}. Add the missing files or remove these.")
+                            f"{names}. Add the missing files or remove these.")
     return {number: (images[number], masks[number]) for number in images}
-
-
-def _listed(names: list[str]) -> str:
-    """The first of these names, for a message."""
-    return f"{', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
 
 
 def save_slices(slices: Slices, folder: str | Path) -> None:

@@ -22,44 +22,28 @@ SEED, TEST_SEED = 0, 1  # of the volumes of the built-in slices and of their tes
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set before any split.
+    """A data set before any split."""
 
-    Args:
-        slices: To train and validate on.
-        test: The test set, kept apart.
-        name: For people.
-        fingerprint: Changes with any pixel, label or number.
-        origin: Profile and data_dir (absolute, "" for the built-in data): what `open_dataset`
-            needs to open the data set again in another process.
-    """
-
-    slices: Slices
-    test: Slices
-    name: str
-    fingerprint: str
-    origin: tuple[str, str]
+    slices: Slices  # to train and validate on
+    test: Slices  # the test set, kept apart
+    name: str  # for people
+    fingerprint: str  # changes with any pixel, label or number
+    origin: tuple[str, str]  # profile and absolute data_dir, with which `open_dataset` reopens it
 
 
 def open_dataset(profile: str, data_dir: str | Path = "") -> Dataset:
-    """Open the data of a profile.
+    """Open the built-in data of a profile ("tiny", "laptop", "paper"), or a folder of at least 10.
 
-    Args:
-        profile: "tiny", "laptop" or "paper".
-        data_dir: A folder in the layout of `load_slices`. Its last tenth is the test set, after a
-            gap that belongs to neither, because neighbours are near-copies. "": the built-in
-            data, whose test set is another sample.
-
-    Raises:
-        DataError: The folder cannot be used, or holds fewer than 10 slices.
+    The test set of the built-in data is another sample. That of a folder is its last tenth, after
+    a gap that belongs to neither, because neighbours are near-copies.
     """
     if not data_dir:
-        n, _, size = SIZES[profile]
-        slices, test = built_in(n, size, SEED), built_in_test(profile)
+        n, n_test, size = SIZES[profile]
+        slices, test = built_in(n, size, SEED), built_in(n_test, size, TEST_SEED)
         return Dataset(slices, test, BUILT_IN, built_in_fingerprint(profile), (profile, ""))
     origin = profile, str(expand_user(data_dir).resolve())
     slices = data.load_slices(data_dir)
-    n = len(slices)
-    n_test = n // 10
+    n, n_test = len(slices), len(slices) // 10
     if n_test < 1:
         raise DataError(f"{data_dir} holds {n} labelled slices. At least 10 are needed to train "
                         "and test.")
@@ -67,30 +51,21 @@ def open_dataset(profile: str, data_dir: str | Path = "") -> Dataset:
     return Dataset(train, test, str(data_dir), slices.fingerprint(), origin)
 
 
-# -- built-in slices -------------------------------------------------------------------------------
-
-
 def built_in_folder(n: int, size: int, seed: int) -> Path:
-    """Return the folder of these built-in slices, which need not exist yet."""
+    """Return the folder of these built-in slices, which need not exist yet.
+    Args:
+        n, size, seed: As for `built_in`.
+    """
     return home() / "data" / "built-in" / f"v{VERSION}-{n}x{size}-seed{seed}"
 
 
 def built_in(n: int, size: int, seed: int) -> Slices:
     """Return the first n slices of a built-in volume, generated once and then read from disk.
-
     Args:
-        n: Number of slices.
-        size: Side of a slice in px.
-        seed: Of the volume.
+        n, size, seed: Number of slices, side of a slice in px, seed of the volume.
     """
     folder = built_in_folder(n, size, seed)
     return load_or_generate(folder, lambda: synthetic.generate_chunks(n, size, seed), n, seed)
-
-
-def built_in_test(profile: str) -> Slices:
-    """Return the built-in test set: another sample of the same material."""
-    _, n, size = SIZES[profile]
-    return built_in(n, size, TEST_SEED)
 
 
 def built_in_fingerprint(profile: str) -> str:
@@ -102,22 +77,19 @@ def built_in_fingerprint(profile: str) -> str:
 def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sample]], n: int,
                      seed: int) -> Slices:
     """Read n generated slices from a folder, after generating them if it is missing.
-
     Args:
-        folder: In the layout of `load_slices`; truth/ beside it holds the perfect labels.
-        generate: Returns the slices in parts.
-        n: Number of slices.
-        seed: Slices have the numbers 1000 * seed + 1 .. n, unique within a data set.
-
-    Raises:
-        DataError: A file in the folder was changed or removed.
+        folder, generate: Where (truth/ holds the perfect labels); returns the slices in parts.
+        n, seed: Slices have the numbers 1000 * seed + 1 .. n, unique within a data set.
+    Raises: DataError: A file in the folder was changed or removed.
     """
     numbers = np.arange(1, n + 1) + 1000 * seed
     if not folder.exists():
         bar = tqdm(total=n, desc="generating built-in slices", unit="slice", leave=False)
         with atomic_folder(folder) as part, bar:
+            done = 0  # not bar.n, which stays 0 with TQDM_DISABLE=1
             for sample in generate():
-                here = numbers[bar.n : bar.n + len(sample.images)]
+                here = numbers[done : done + len(sample.images)]
+                done += len(here)
                 data.save_slices(Slices(list(sample.images), list(sample.labels), here), part)
                 truth = data.values_from_classes(sample.truth, NI_YSZ)
                 write_slices(truth, here, part / "truth", compression="zlib")
@@ -132,25 +104,15 @@ def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sam
                         "is then generated again.") from error
 
 
-# -- splits ----------------------------------------------------------------------------------------
-
-
 def split_slices(slices: Slices, n_train: int, n_val: int, kind: str,
                  seed: int) -> tuple[Slices, Slices]:
-    """Draw disjoint training and validation sets.
-
+    """Draw disjoint training and validation sets, or raise `DataError` if there are too few slices.
     Args:
-        slices: To draw from.
-        n_train: Number of training slices.
-        n_val: Number of validation slices.
-        kind: "random": a permutation, of which validation comes first, so that the validation set
-            is the same at every n_train and the training sets are nested. "block": in the order
-            of the volume, copies beside their originals, the last n_val slices validate, and the
-            n_train slices before a gap train (fewer if the gap needs them).
-        seed: Of the permutation.
-
-    Raises:
-        DataError: There are too few slices.
+        slices, n_train, n_val: What to draw from, and the numbers of slices to draw.
+        kind, seed: "random": a permutation of this seed, validation first, so that all n_train have
+            the same validation set and nested training sets. "block": in the order of the volume,
+            with copies beside their originals, the last n_val slices validate, and the n_train
+            slices before a gap train (fewer if the gap needs them).
     """
     n = len(slices)
     if n_train + n_val > n or n_train < 1:
@@ -168,12 +130,9 @@ def split_slices(slices: Slices, n_train: int, n_val: int, kind: str,
 
 
 def cut_window(slices: Slices, share: float, seed: int) -> Slices:
-    """Cut the same window from every slice.
-
+    """Cut the same window from all slices; a smaller one lies inside a larger one.
     Args:
-        slices: To cut from.
-        share: Area of the window as a share of the slice, 0 < share <= 1.
-        seed: Of its place. A smaller window lies inside a larger one.
+        slices, share, seed: What to cut; share of their area, 0 < share <= 1; seed of the place.
     """
     rows, columns = (max(1, round(side * share**0.5)) for side in slices.shape)
     down, right = data.random_stream(seed, data.WINDOW).random(2)
@@ -184,22 +143,16 @@ def cut_window(slices: Slices, share: float, seed: int) -> Slices:
 
 
 def block_gap(n: int) -> int:
-    """Return how many of n slices to leave out between two blocks.
-
-    Labels 20 slices apart still agree in 60 % of the pixels.
-    """
-    return max(1, n // 25)
+    """Return how many of n slices to leave out between two blocks."""
+    return max(1, n // 25)  # labels 20 slices apart still agree in 60 % of the pixels
 
 
 def fit_counts(n: int, asked: tuple[int, int], n_train: int | None,
                n_val: int | None) -> tuple[int, int]:
     """Return how many of n slices train and validate.
-
     Args:
-        n: Number of slices.
-        asked: The experiment's counts, lowered in proportion if they do not fit.
-        n_train: The reader's choice, kept even if it does not fit. None: no choice.
-        n_val: The same for validation.
+        n, asked: The experiment asks for these counts, lowered in proportion if n is too small.
+        n_train, n_val: The reader's choices, kept even if they do not fit. None: no choice.
     """
     train, val = n_train or asked[0], n_val or asked[1]
     if train + val > n and n_val is None:
@@ -215,14 +168,9 @@ def dummy_slices(numbers: np.ndarray) -> Slices:
     return Slices(list(labels.astype(np.uint16)), list(labels), numbers)
 
 
-def distance_to_training(train_numbers: np.ndarray, val_numbers: np.ndarray) -> np.ndarray:
-    """Return the distance in slices from each validation slice to its nearest training slice."""
-    return np.abs(val_numbers[:, None] - train_numbers[None]).min(1)
-
-
 def require_neighbours(slices: Slices) -> None:
     """Raise `DataError` unless these are neighbouring slices of one volume, in order."""
     if not (np.diff(slices.numbers) == 1).all():
         raise DataError("A network that sees neighbouring slices cannot learn from these: they are "
                         'not all slices of a part of one volume, in order. Set split to "block", '
-                        "in an experiment without copies beside originals.")
+                        'in an experiment without copies beside originals, or network to "UNet".')

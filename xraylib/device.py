@@ -2,7 +2,6 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -22,20 +21,16 @@ def has_avx512() -> bool:
 
 
 def supports_fast_bf16(device: torch.device) -> bool:
-    """Say whether this device multiplies bfloat16 faster than float32.
-
-    A GPU that does not, as Colab's T4, uses float32, because gradients in float16 underflow.
-    """
-    if device.type == "cuda":
+    """Say whether this device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":  # Colab's T4 stays with float32: gradients in float16 underflow
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return has_avx512() and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
+def autocast(device: torch.device) -> torch.autocast:
     """Run convolutions in bfloat16 where that is fast; weights and losses stay in float32."""
-    fast = supports_fast_bf16(device)
-    return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=supports_fast_bf16(device))
 
 
 def precision_name(device: torch.device) -> str:
@@ -52,13 +47,10 @@ def inference_memory_format(device: torch.device) -> torch.memory_format:
 def training_memory_format(device: torch.device, width: int,
                            whole_slices: bool) -> torch.memory_format:
     """Return the memory format in which this device trains fastest.
-
-    On a CPU without AVX-512, the backward pass of a wide network or of whole slices is up to 1.7
-    times slower in channels_last (measured in tools/bench/RESULTS.md).
     Args:
-        device, width: where the network is trained, and the channels of its first layer.
-        whole_slices: whether it is trained on whole slices instead of crops.
+        device, width, whole_slices: Where, channels of the first layer, and whether without crops.
     """
+    # There, channels_last is up to 1.7 times slower in the backward pass (tools/bench/RESULTS.md).
     if device.type == "cpu" and not has_avx512() and (width >= 32 or whole_slices):
         return torch.contiguous_format
     return inference_memory_format(device)
@@ -68,11 +60,9 @@ def training_memory_format(device: torch.device, width: int,
 def keep_freed_memory() -> Tensor:
     """Let the C library keep up to 256 MB of freed memory; return what must stay for that.
 
-    By default, glibc returns large blocks and the end of its heap to the system and requests the
-    same pages again, which takes a third of a prediction's time. It keeps blocks up to the size of
-    the largest one it has seen freed (at most 32 MB, see M_MMAP_THRESHOLD in mallopt(3)), so we
-    free one first. The small tensor then ends the heap, so that the freed blocks do not. Nothing
-    is written to them: they take no memory until later tensors fill them.
+    Otherwise a prediction spends a third of its time on requesting pages that it had before. glibc
+    keeps blocks up to the size of the largest one that was freed (at most 32 MB, mallopt(3)), but
+    returns the end of its heap: the last tensor is that end. The blocks are not written to.
     """
     block = 2**25 - 2**17
     torch.empty(block, dtype=torch.uint8)

@@ -1,7 +1,6 @@
-"""Downloads the real data set at the reader's request, and checks every file.
+"""Downloads the real data set: images as one zip from Zenodo, labels as files from GitHub.
 
-The images are one zip at Zenodo; the labels are single files of a public course repository. No file
-gets its final name before its SHA-256 matches registry.txt, so a second call continues.
+No file gets its final name before its SHA-256 matches registry.txt, so a second call continues.
 """
 
 import hashlib
@@ -22,8 +21,6 @@ ARCHIVE = "SOCPristineTiffs.zip"
 IMAGES_URL = f"doi:10.5281/zenodo.1040274/{ARCHIVE}"
 COMMIT = "d94a4bbdfb6149d433d52322d32c70fae6447373"
 LABELS_URL = f"https://raw.githubusercontent.com/magn2998/XraySegmentation/{COMMIT}/data"
-PARTIAL = ".partial"  # sub-folder of unfinished downloads, removed at the end
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 LARGEST_IMAGE = 4 * 2**20  # bytes; a slice needs 0.5 MB
 CONNECTIONS, RETRIES = 4, 2  # parallel requests, further attempts per request
 REFUSED = (ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -36,10 +33,8 @@ Labels: manual segmentation from https://github.com/magn2998/XraySegmentation, a
 
 
 def download_real_data(folder: str | Path) -> Path:
-    """Download what is missing of the 500 images and 500 labels (260 MB, meanwhile 500 MB).
-    Args:
-        folder: Where data/*.tiff and labels/*.tif go.
-    Returns: The absolute folder, for `data_dir`.
+    """Download the 500 images and 500 labels that are missing (260 MB, meanwhile 500 MB).
+    Returns: The absolute folder with data/ and labels/, for `data_dir`.
     Raises: DownloadError: Network, source or disk failed. Checked files stay.
     """
     folder = expand_user(folder).absolute()
@@ -64,14 +59,13 @@ def download_real_data(folder: str | Path) -> Path:
 def _download_missing(folder: Path) -> None:
     """Put every file in its place whose SHA-256 there is not that of registry.txt."""
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bars say enough
-    source = pooch.create(folder / PARTIAL, LABELS_URL, urls={ARCHIVE: IMAGES_URL},
-                          retry_if_failed=RETRIES)
+    partial = folder / ".partial"
+    source = pooch.create(partial, LABELS_URL, urls={ARCHIVE: IMAGES_URL}, retry_if_failed=RETRIES)
     source.load_registry(packaged_data() / "registry.txt")
-    hashes = dict(source.registry)
-    for kind in ("data", "labels"):
-        (folder / PARTIAL / kind).mkdir(parents=True, exist_ok=True)
-        (folder / kind).mkdir(exist_ok=True)
-        remove_leftovers(folder / kind)
+    hashes = source.registry | {}
+    for place in (folder / "data", folder / "labels", partial / "labels"):
+        place.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place)
     missing = [name for name, known in hashes.items()
                if not (folder / name).is_file() or pooch.file_hash(folder / name) != known]
     print(f"{len(hashes) - len(missing)} of {len(hashes)} files are already in {folder}")
@@ -94,7 +88,7 @@ def _download_missing(folder: Path) -> None:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         done = pool.map(download_label, labels)
         list(tqdm(done, "labels", len(labels), unit="file", disable=not labels))
-    shutil.rmtree(folder / PARTIAL)
+    shutil.rmtree(partial)
 
 
 def _unpack(archive: Path, images: dict[str, str], hashes: dict[str, str], folder: Path) -> None:
@@ -105,12 +99,12 @@ def _unpack(archive: Path, images: dict[str, str], hashes: dict[str, str], folde
             if not name:
                 continue
             # Only deflate is unpacked piece by piece, so no more than this gets into memory.
-            if member.compress_type not in METHODS or member.file_size > LARGEST_IMAGE:
+            packed = member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            if packed or member.file_size > LARGEST_IMAGE:
                 raise ValueError(f"{name} in {ARCHIVE} is too large or packed unexpectedly")
             with zipped.open(member) as stream:
                 content = stream.read(LARGEST_IMAGE)
-            found = hashlib.sha256(content).hexdigest()
-            if found != hashes[name]:
+            if (found := hashlib.sha256(content).hexdigest()) != hashes[name]:
                 raise ValueError(f"{name} in {ARCHIVE} has the SHA-256 {found}")
             with atomic_file(folder / name) as file:
                 file.write(content)

@@ -1,15 +1,13 @@
 """The experiments: what each one trains on, what it validates on, and the poster's numbers.
 
-An experiment is a function. It receives the slices and ``split``, which divides the slices that it
-is given into a training and a validation set, at random or in blocks, as the reader chose. It
-returns the two sets. Runs, sweeps and workers find an experiment by its name, so a new experiment
-is one more function.
+An experiment is a function. It receives the slices and ``split``, which divides slices into a
+training and a validation set, at random or in blocks, as the reader chose. It returns the two sets.
+Runs, sweeps and workers find an experiment by its name, so a new one is one more function.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +18,14 @@ from .noise import noisy_copies
 
 Sets = tuple[Slices, Slices]
 Split = Callable[[Slices], Sets]
+
+
+class Drawn(NamedTuple):
+    """The sets of a run, and a sentence about how they were drawn."""
+
+    train: Slices
+    val: Slices
+    note: str
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,6 @@ class Experiment:
     split: str = "random"  # the default split
     recipes: Mapping[str, Mapping] = field(default_factory=dict)  # changes of a profile's recipe
 
-    def counts_in(self, profile: str) -> tuple[int, int]:
-        """Return how many slices `split` draws for training and for validation."""
-        return self.tiny if profile == "tiny" else self.counts
-
-    def sizes_in(self, profile: str) -> tuple[float, ...]:
-        """Return the numbers of training slices that the experiment compares, if it does."""
-        return self.tiny_sizes if profile == "tiny" else self.sizes
-
-    def sets(self, slices: Slices, split: Split, **parameters: Any) -> Sets:
-        """Draw the two sets; the function gets those of the parameters that it asks for."""
-        wanted = signature(self.draw).parameters
-        chosen = {name: value for name, value in parameters.items() if name in wanted}
-        return self.draw(slices, split, **chosen)
-
 
 EXPERIMENTS: dict[str, Experiment] = {}
 LIKE_105_SLICES = {"steps": 21_000, "epochs": 0}  # paper profile: few slices, steps as for 105
@@ -67,17 +59,25 @@ def experiment(name: str, **facts: Any) -> Callable[[Callable[..., Sets]], Calla
 
 
 def get_experiment(name: str) -> Experiment:
-    """Find an experiment of the core or of a plugin.
-
-    Raises:
-        ParameterError: No experiment has this name.
-    """
+    """Find an experiment of the core or of a plugin, or raise `ParameterError`."""
     if name not in EXPERIMENTS:
         load_plugins()
     if name not in EXPERIMENTS:
         names = ", ".join(map(repr, sorted(EXPERIMENTS)))
         raise ParameterError(f"experiment is {name!r}; it must be one of {names}.")
     return EXPERIMENTS[name]
+
+
+def sizes_for(name: str, parameters: Mapping[str, Any], n_slices: int) -> list[float]:
+    """List the training sizes of a size sweep: the reader's, or those of the experiment that fit.
+    Args:
+        name, parameters: Of the experiment and of a notebook (profile, n_val and sizes are used).
+        n_slices: Number of slices that training and validation can use.
+    """
+    facts, tiny = get_experiment(name), parameters["profile"] == "tiny"
+    n_val = parameters["n_val"] or (facts.tiny if tiny else facts.counts)[1]
+    sizes = facts.tiny_sizes if tiny else facts.sizes
+    return sorted(parameters["sizes"] or {min(size, max(1, n_slices - n_val)) for size in sizes})
 
 
 @experiment("01_baseline", counts=(400, 100), tiny=(24, 8),

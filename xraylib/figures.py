@@ -1,12 +1,13 @@
 """Figures of slices, grey levels and errors. A phase has one colour in all of them."""
 
 import inspect
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Code, Markdown, display
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -21,8 +22,8 @@ from .runs import Run
 INK, OTHER_INK, PALE_INK = "black", "#aa4499", "0.6"  # for lines and bars that stand for no phase
 _MARK = "#f0e442"      # yellow: frames and lines on a slice
 _REACH = 8             # px shown on each side of an edge
-_LEGEND = ("Misclassified: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
-           "Enlarged: each pixel in the colour of the phase named above, wrong ones framed white.")
+_LEGEND = ("{}: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
+           "{}: each pixel in the colour of the phase named above, wrong ones framed white.")
 
 
 def mask_image(labels: np.ndarray, phases: Phases, palette: str = "safe") -> np.ndarray:
@@ -57,11 +58,11 @@ def show_slice(picture: np.ndarray, ax: Axes, title: str = "",
                voxel_nm: float | None = None) -> None:
     """Show grey levels (H, W) or RGB (H, W, 3), with a scale bar if the voxel size is known."""
     low, high = np.percentile(picture, [0.1, 99.9])
-    ax.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    ax.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="antialiased")
     ax.set_title(title)
     ax.set_axis_off()
     if voxel_nm:
-        _add_scale_bar(ax, *picture.shape[:2], voxel_nm)
+        _add_scale_bar(ax, picture.shape[0], picture.shape[1], voxel_nm)
 
 
 def _add_scale_bar(ax: Axes, height: int, width: int, voxel_nm: float) -> None:
@@ -103,7 +104,7 @@ def line_profile(images: Sequence[np.ndarray], names: Sequence[str], ax: Axes, r
     for image, name, colour in zip(images, names, ("0.72", "black"), strict=True):
         ax.plot(positions, image[row], color=colour, lw=1, label=name)
     ax.set(xlabel=f"position, {'µm' if voxel_nm else 'px'}", ylabel="grey level (16 bit)")
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def edge_profile(slices: Slices, ax: Axes) -> None:
@@ -142,9 +143,9 @@ def mark_row(ax: Axes, row: int, width: int) -> None:
     ax.hlines(row, 0, width - 1, color=_MARK, lw=1.5)
 
 
-def show_source(function: Callable) -> Code:
+def show_source(function: Callable) -> Markdown:
     """Return the source code of a function or class, for a notebook to display."""
-    return Code(inspect.getsource(function), language="python")
+    return Markdown(f"```python\n{textwrap.dedent(inspect.getsource(function))}```")
 
 
 def display_figure(figure: Figure, caption: str) -> None:
@@ -201,21 +202,23 @@ def _zoom(labels: np.ndarray, wrong: np.ndarray, ax: Axes, title: str, phases: P
 
 def error_panels(slices: Slices, predicted: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     """Show where each prediction (H, W) of a slice is wrong, and enlarge its worst place."""
-    fig, axes = plt.subplots(len(slices), 5, figsize=(14, 3.1 * len(slices) + 0.7), squeeze=False,
-                             layout="constrained")
-    for row, image, truth, guess, title in zip(axes, slices.images, slices.labels, predicted,
-                                               titles, strict=True):
+    fig = plt.figure(figsize=(11, 3.4 * len(slices) + 0.8), layout="constrained")
+    grid = fig.add_gridspec(2 * len(slices), 4, width_ratios=(1, 2, 2, 2))
+    rows = zip(slices.images, slices.labels, predicted, titles, strict=True)
+    for top, (image, truth, guess, title) in zip(range(0, grid.nrows, 2), rows, strict=True):
+        small = [fig.add_subplot(grid[row, 0]) for row in (top, top + 1)]
+        large = [fig.add_subplot(grid[top:top + 2, column]) for column in (1, 2, 3)]
         wrong = truth != guess
         place = worst_place(wrong)
-        show_slice(image, row[0], title, slices.voxel_nm)
-        show_slice(error_image(truth, guess, slices.phases), row[1],
-                   f"misclassified: {100 * wrong.mean():.2f} %")
-        show_slice(image[place], row[2], "worst place: image")
-        _zoom(truth[place], wrong[place], row[3], "its true phase", slices.phases)
-        _zoom(guess[place], wrong[place], row[4], "predicted phase", slices.phases)
-        for ax in row[:2]:
+        show_slice(image, small[0], title, slices.voxel_nm)
+        show_slice(error_image(truth, guess, slices.phases), small[1],
+                   f"{100 * wrong.mean():.2f} % wrong")
+        show_slice(image[place], large[0], "worst place: image")
+        _zoom(truth[place], wrong[place], large[1], "its true phase", slices.phases)
+        _zoom(guess[place], wrong[place], large[2], "predicted phase", slices.phases)
+        for ax in small:
             mark_place(ax, place)
-    phase_legend(fig, slices.phases, meaning=_LEGEND)
+    phase_legend(fig, slices.phases, meaning=_LEGEND.format("Small", "Large"))
     return fig
 
 
@@ -223,12 +226,13 @@ def compare_predictions(image: np.ndarray, truth: np.ndarray, guesses: Sequence[
                         titles: Sequence[str], phases: Phases,
                         voxel_nm: float | None = None) -> Figure:
     """Show the errors of several networks in a slice, (H, W), and a place with all phases."""
-    columns, heights = len(guesses) + 1, (3.4 * image.shape[0] / image.shape[1], 3.4)
-    fig, axes = plt.subplots(2, columns, figsize=(3.4 * columns, sum(heights) + 1), squeeze=False,
-                             layout="constrained", height_ratios=heights)
+    side = min(3.6, 11 / (len(guesses) + 1))  # inches
+    heights = side * image.shape[0] / image.shape[1], side
+    fig, axes = plt.subplots(2, len(guesses) + 1, layout="constrained", height_ratios=heights,
+                             figsize=(side * (len(guesses) + 1), sum(heights) + 1.4))
     place = worst_place(truth != guesses[0], truth)
     show_slice(image, axes[0, 0], "image", voxel_nm)
-    _zoom(truth[place], truth[place] < 0, axes[1, 0], "enlarged: true phase", phases)
+    show_slice(mask_image(truth[place], phases), axes[1, 0], "enlarged: true phase")
     for (above, below), guess, title in zip(axes.T[1:], guesses, titles, strict=True):
         wrong = truth != guess
         show_slice(error_image(truth, guess, phases), above,
@@ -236,5 +240,5 @@ def compare_predictions(image: np.ndarray, truth: np.ndarray, guesses: Sequence[
         _zoom(guess[place], wrong[place], below, "predicted phase", phases)
     for ax in axes[0]:
         mark_place(ax, place)
-    phase_legend(fig, phases, meaning=_LEGEND)
+    phase_legend(fig, phases, meaning=_LEGEND.format("Above", "Below"))
     return fig

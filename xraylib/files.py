@@ -5,11 +5,11 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 try:
     import fcntl
@@ -26,10 +26,9 @@ def expand_user(path: str | Path) -> Path:
 
 def home() -> Path:
     """Return the folder of data/ and runs/: $XRAYLIB_HOME, the repository or the current folder."""
-    if os.environ.get("XRAYLIB_HOME"):
-        return expand_user(os.environ["XRAYLIB_HOME"])
     repository = Path(__file__).resolve().parents[1]
-    return repository if (repository / "pyproject.toml").exists() else Path.cwd()
+    default = repository if (repository / "pyproject.toml").exists() else Path.cwd()
+    return expand_user(os.environ.get("XRAYLIB_HOME") or default)
 
 
 def packaged_data() -> Path:
@@ -57,12 +56,12 @@ def write_json(path: Path, content: dict) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[IO]:
+def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[Any]:
     """Open a file for writing that replaces `path` when the block ends without an error.
     Args:
         path, mode, open_kwargs: As for `open`.
     """
-    with _temporary(path.parent) as part:
+    with _temporary(path) as part:
         with part.open(mode, **open_kwargs) as file:
             yield file
         os.replace(part, path)
@@ -70,13 +69,10 @@ def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[IO
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends without an error.
-
-    If another process has made `folder` meanwhile, its folder stays and this one is removed.
-    """
+    """Yield a temporary folder that becomes `folder`, unless another process is faster."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
-    with _temporary(folder.parent, is_folder=True) as part:
+    with _temporary(folder, is_folder=True) as part:
         yield part
         try:
             part.rename(folder)
@@ -87,14 +83,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def create_exclusively(path: Path, content: bytes) -> None:
     """Write a complete file unless it exists: of several processes, exactly one writes it."""
-    with _temporary(path.parent) as part:
+    with _temporary(path) as part:
         part.write_bytes(content)
         try:
             os.link(part, path)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without links
-            os.replace(part, path)
+        except OSError:  # it exists, or the file system has no links
+            if not path.exists():
+                os.replace(part, path)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -106,33 +101,33 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _temporary(folder: Path, is_folder: bool = False) -> Iterator[Path]:
-    """Yield a locked file or folder of a new, unguessable name; remove what is left of it."""
-    part = folder / f".{secrets.token_hex(8)}{SUFFIX}"
-    part.mkdir() if is_folder else part.touch(exist_ok=False)
-    with _lock(part, wait=True):
-        if part.exists():
-            try:
-                yield part
-            finally:
-                _remove(part)
-            return
-    with _temporary(folder, is_folder) as part:  # `remove_leftovers` of another process was faster
+def _temporary(path: Path, is_folder: bool = False) -> Iterator[Path]:
+    """Yield a locked file or folder beside `path`, of an unguessable name; remove what is left."""
+    part = path.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
+    try:
+        part.mkdir() if is_folder else part.touch(exist_ok=False)
+    except OSError as error:
+        error.filename = str(path)  # the name that the reader knows
+        raise
+    with ExitStack() as stack:
+        stack.enter_context(_lock(part, wait=True))
+        if not part.exists():  # `remove_leftovers` of another process was faster
+            part = stack.enter_context(_temporary(path, is_folder))
+        stack.callback(_remove, part)
         yield part
 
 
 @contextmanager
 def _lock(path: Path, wait: bool) -> Iterator[bool]:
     """Lock a file or folder during the block, and yield whether that was possible."""
+    locked = False
     with ExitStack() as stack:
-        try:
+        with suppress(OSError, AttributeError):  # another process has it, or there is no fcntl
             access = os.O_RDONLY if path.is_dir() else os.O_RDWR
             descriptor = os.open(path, access | os.O_NOFOLLOW)
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             locked = True
-        except (OSError, AttributeError):  # another process has it, or there is no fcntl
-            locked = False
         yield locked
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .data import NI_YSZ, Phases
@@ -27,10 +28,8 @@ LIMITS = {"width": (1, 512), "depth": (1, 6), "n_classes": (2, 256)}    # least 
 
 def save_weights(model: UNet, path: Path, half: bool = False) -> None:
     """Write weights as safetensors, with a header that describes the network and its phases.
-
     Args:
-        model, path: a network of a class in `NETWORKS`, and the file to write.
-        half: store the convolutions as float16, which halves the size of the file.
+        model, path, half: the network; the file; whether to store convolutions as float16.
     Raises: ParameterError if the network and its phases do not fit each other.
     """
     phases = getattr(model, "phases", NI_YSZ)
@@ -41,9 +40,9 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
     facts |= {"network": type(model).__name__, "phases": json.dumps(phases.to_dict())}
     tensors = {name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
                for name, tensor in model.state_dict().items()}
-    header, content = _split(save(tensors, facts))
-    header["__metadata__"] = dict(sorted(facts.items()))          # otherwise in random order
-    text = json.dumps(header, separators=(",", ":")).encode()
+    header, content = _split(save(tensors))
+    ordered = {"__metadata__": dict(sorted(facts.items()))}       # safetensors has a random order
+    text = json.dumps(ordered | header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)                               # tensors start at a multiple of 8
     with atomic_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text + content)
@@ -65,22 +64,23 @@ def load_weights(path: str | Path) -> UNet:
 
 
 def read_weights(content: bytes, path: str | Path) -> UNet:
-    """Make a network from the content of a weights file.
+    """Make a network with its `phases` from the content of a weights file, on the best device.
 
-    Args:
-        content, path: the bytes, empty if the file is missing; names the file in error messages.
-    Returns: The network with its `phases`, in evaluation mode, on the best device.
     Raises: WeightsError if the content is empty, damaged, foreign or too large a network.
     """
     try:
         if not content:
-            raise ValueError("there is no such file, or it is empty")
+            raise ValueError("it is empty" if Path(path).is_file() else "there is no such file")
         tensors = load(content)
         model = _meta_network(_split(content)[0].get("__metadata__", {}))
         floats = {name: part.float() for name, part in tensors.items() if part.is_floating_point()}
         expected = {name for name, part in model.state_dict().items() if part.is_floating_point()}
         model.load_state_dict(tensors | floats, assign=True)
-        _check_numbers(floats, expected)
+        if set(floats) != expected or not all(part.isfinite().all() for part in floats.values()):
+            raise ValueError("it holds numbers that are not finite, or of a wrong type")
+        variances = [part for name, part in floats.items() if name.endswith("running_var")]
+        if floats["grey"][1] <= 0 or any((part < 0).any() for part in variances):
+            raise ValueError("it holds an impossible standard deviation or variance")
     except (SafetensorError, RuntimeError, LookupError, AttributeError, TypeError,
             ValueError) as error:
         raise WeightsError(f"{path} is not a weights file of this library, or it is damaged "
@@ -113,18 +113,10 @@ def _meta_network(facts: dict[str, str]) -> UNet:
 def _network_of_old_header(facts: dict[str, str]) -> str:
     """Name the network of a header written before version 1.0."""
     dims, context = int(facts.get("dims", 2)), int(facts.get("context", 0))
-    if dims not in (2, 3) or context not in (0, 2):
-        raise ValueError(f"its dims is {dims}, not 2 or 3, or its context is {context}, not 0 or 2")
+    for name, size, low, high in (("dims", dims, 2, 3), ("context", context, 0, 2)):
+        if size not in (low, high):
+            raise ValueError(f"its {name} is {size}, not {low} or {high}")
     return "UNet3D" if dims == 3 else "UNet25D" if context else "UNet"
-
-
-def _check_numbers(floats: dict[str, Tensor], expected: set[str]) -> None:
-    """Refuse numbers with which a network would predict nonsense."""
-    if set(floats) != expected or not all(part.isfinite().all() for part in floats.values()):
-        raise ValueError("it holds numbers that are not finite, or of a wrong type")
-    variances = [part for name, part in floats.items() if name.endswith("running_var")]
-    if floats["grey"][1] <= 0 or any((part < 0).any() for part in variances):
-        raise ValueError("it holds an impossible standard deviation or variance")
 
 
 @torch.no_grad()
@@ -132,7 +124,6 @@ def recalibrate_batch_norm(model: UNet, images: Sequence[np.ndarray]) -> UNet:
     """Copy a network and give it the batch-norm statistics of images, uint16 (H, W) each.
 
     The weights stay the same, and no label is needed (Schneider et al. 2020, arXiv:2006.16971).
-    Raises: ParameterError if the network sees neighbouring slices.
     """
     if model.sees_neighbours:
         raise ParameterError(f"A {type(model).__name__} sees neighbouring slices; only a network "
@@ -160,10 +151,8 @@ def fuse_batch_norm(model: UNet) -> UNet:
 
 @torch.inference_mode()
 def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, Tensor]]:
-    """Predict whole slices, a few at a time, so that a CPU keeps the features in its cache.
+    """Predict whole slices, uint16 (H, W) each, a few at a time, so that a CPU's cache holds them.
 
-    Args:
-        model, images: any network, and raw grey levels, N arrays uint16 (H, W), in order.
     Returns: Slices and their logits (B, n_classes, H, W).
     """
     device, n, shape = model.grey.device, len(images), images[0].shape
@@ -192,25 +181,21 @@ def predict(model: UNet, images: Sequence[np.ndarray]) -> np.ndarray:
 def first_features(model: UNet, image: np.ndarray) -> np.ndarray:
     """Normalise the channels of the first convolution as batch norm does, without its weights.
 
-    Args:
-        model, image: a network that sees single slices, and raw grey levels, uint16 (H, W).
     Returns: float32 (width, H, W). In training, each channel has mean 0 and std. deviation 1.
     """
     caught: list[Tensor] = []
     conv, norm = model.stem.layers[:2]
-    hook = conv.register_forward_hook(lambda _layer, _x, y: caught.append(y.float()))
-    model(add_margin(model, torch.from_numpy(image)[None, None].to(conv.weight.device).float()))
-    hook.remove()
-    features = caught[0][0, :, :image.shape[0], :image.shape[1]]    # without the padding
-    mean, std = norm.running_mean[:, None, None], (norm.running_var + norm.eps).sqrt()
-    return ((features - mean) / std[:, None, None]).cpu().numpy()
+    with conv.register_forward_hook(lambda _layer, _x, y: caught.append(y.float())):
+        model(add_margin(model, torch.from_numpy(image)[None, None].to(conv.weight.device).float()))
+    features = caught[0][..., :image.shape[0], :image.shape[1]]     # without the padding
+    normalised = F.batch_norm(features, norm.running_mean, norm.running_var, eps=norm.eps)
+    return normalised[0].cpu().numpy()
 
 
 def receptive_field(model: UNet) -> int:
-    """Return the side of the square of pixels that one prediction depends on, px.
+    """Return the side, px, of the square that one prediction depends on: 188 px at depth 4.
 
-    It is read off the gradient of one output pixel of a network whose weights are all 1 and whose
-    poolings take the mean, so that no pixel is lost: 44 px at depth 2, 188 px at depth 4.
+    The gradient of one output pixel shows it: with weights of 1 and mean pooling, none is lost.
     """
     model = UNet(1, model.depth).eval()
     for weights in model.parameters():

@@ -15,12 +15,9 @@ from .unet import UNet
 
 
 def confusion_matrix(predicted: Tensor, truth: Tensor, n_classes: int) -> Tensor:
-    """Count the pixels of each image by true and predicted class.
-
+    """Count the pixels, int64 (N, C, C), of each [image, true class, predicted class].
     Args:
-        predicted, truth, n_classes: class indices, integer (N, H, W), 0..n_classes-1.
-    Returns: int64 (N, n_classes, n_classes), indexed [image, true class, predicted class].
-    Raises: ValueError if the shapes differ.
+        predicted, truth, n_classes: class indices, integer (N, H, W), and their number C.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"The prediction has the shape {tuple(predicted.shape)}, the truth "
@@ -31,13 +28,10 @@ def confusion_matrix(predicted: Tensor, truth: Tensor, n_classes: int) -> Tensor
 
 
 def dice_score(counts: Tensor) -> Tensor:
-    """Compute the hard Dice score 2 |P and T| / (|P| + |T|) of each image and class.
+    """Compute the hard Dice score 2 |P and T| / (|P| + |T|): (N, C, C) -> float64 (N, C).
 
     A class that is absent from truth and prediction scores 1: `absent_classes` finds such cases.
     Average over images first, then over classes.
-    Args:
-        counts: (N, C, C), from `confusion_matrix`.
-    Returns: float64 (N, C), 0..1.
     """
     both = counts.diagonal(dim1=1, dim2=2).double()
     size = counts.sum(1) + counts.sum(2)
@@ -88,42 +82,35 @@ class Scores:
 
 def score_masks(predicted: Sequence[np.ndarray], slices: Slices) -> Scores:
     """Score a segmentation from any source: class indices, N arrays uint8 (H, W)."""
-    n_classes = len(slices.phases)
-    counts = np.empty((len(slices), n_classes, n_classes), np.int64)
     # One slice at a time, because the int64 copies are eight times as large as the masks.
-    for row, mask, truth in zip(counts, predicted, slices.labels, strict=True):
-        pair = torch.from_numpy(mask)[None], torch.from_numpy(truth)[None]
-        row[:] = confusion_matrix(*pair, n_classes)[0]
-    return Scores(counts, slices.numbers, slices.noise_std)
+    counts = [confusion_matrix(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None],
+                               len(slices.phases))
+              for mask, truth in zip(predicted, slices.labels, strict=True)]
+    return Scores(torch.cat(counts).numpy(), slices.numbers, slices.noise_std)
 
 
 @torch.inference_mode()
 def evaluate(model: UNet, slices: Slices,
              loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Scores:
     """Predict whole slices and score the most probable classes against the labels.
-
     Args:
-        model, slices: any network, which is not changed, and labelled slices.
-        loss: a function of logits and target, for example `losses.total_loss`.
+        model, slices, loss: the loss is a function of logits and target, as `losses.total_loss`.
     """
-    counts, losses = np.empty((len(slices), model.n_classes, model.n_classes), np.int64), []
+    counts, losses = [], []
     for part, logits in logits_of(model, slices.images):
         truth = torch.from_numpy(np.stack(slices.labels[part])).to(logits.device).long()
-        counts[part] = confusion_matrix(logits.argmax(1), truth, model.n_classes).cpu()
+        counts.append(confusion_matrix(logits.argmax(1), truth, model.n_classes).cpu())
         if loss:
-            pairs = zip(logits.split(1), truth.split(1), strict=True)
-            losses += [float(loss(*pair)) for pair in pairs]
+            losses += [float(each) for each in map(loss, logits.split(1), truth.split(1))]
     mean_loss = float(np.mean(losses)) if loss else None
-    return Scores(counts, slices.numbers, slices.noise_std, mean_loss)
+    return Scores(torch.cat(counts).numpy(), slices.numbers, slices.noise_std, mean_loss)
 
 
 def mean_probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float], phase: int,
                        seed: int = 0) -> np.ndarray:
     """Average the softmax over the pixels of one phase, for each noise standard deviation.
-
     Args:
-        model, slices, phase: as for `evaluate`; class index of the pixels.
-        noise_stds, seed: L standard deviations, grey levels; seed of the noise.
+        model, slices, noise_stds, phase, seed: L standard deviations, grey levels; a class index.
     Returns: float32 (L, C), 0..1: the mean probability of each class.
     """
     inside = torch.from_numpy(np.stack(slices.labels) == phase)                       # N x H x W
@@ -136,36 +123,26 @@ def mean_probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float],
 
 
 def interface_distance(truth: np.ndarray) -> np.ndarray:
-    """Measure how far each pixel, (H, W), is from the nearest pixel of another phase.
-
-    Returns: float64 (H, W), px: 1 beside another phase, infinite if there is none.
-    """
+    """Measure how far each pixel is from another phase, px (H, W): 1 beside it, inf without one."""
     inside = maximum_filter(truth, 3) == minimum_filter(truth, 3)
-    if inside.all():
-        return np.full(truth.shape, np.inf)
-    return distance_transform_edt(inside) + 1
+    return np.full(truth.shape, np.inf) if inside.all() else distance_transform_edt(inside) + 1
 
 
 def share_near_interface(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray],
                          distances: Sequence[int] = (1, 2, 3)) -> list[float]:
     """Return the share of the wrong pixels within each distance of a true interface.
-
     Args:
         truth, predicted, distances: class indices, N arrays (H, W) each; px.
     Returns: One share per distance, 0..1; nan if no pixel is wrong.
     """
-    wrong = np.concatenate([interface_distance(here)[here != mask]
-                            for here, mask in zip(truth, predicted, strict=True)])
+    pairs = zip(truth, predicted, strict=True)
+    wrong = np.concatenate([interface_distance(right)[right != mask] for right, mask in pairs])
     return [float((wrong <= distance).mean()) if wrong.size else float("nan")
             for distance in distances]
 
 
 def worst_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
-    """Name the most frequent confusion: "nickel taken for YSZ (30% of the wrong pixels)".
-
-    Args:
-        counts, names: int (C, C), pixels by [true class, predicted class]; names of the classes.
-    """
+    """Name the most frequent confusion: "nickel taken for YSZ (30% of the wrong pixels)"."""
     wrong = counts * (1 - np.eye(len(names), dtype=int))
     true, guess = np.unravel_index(wrong.argmax(), wrong.shape)
     share = wrong[true, guess] / max(wrong.sum(), 1)

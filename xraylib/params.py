@@ -2,97 +2,156 @@
 
 import hashlib
 import json
+import os
+import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, TypeAdapter, ValidationError
 
 from .data import Slices
 from .datasets import cut_window, fit_counts, require_neighbours, split_slices
 from .errors import ParameterError
-from .experiments import Sets, get_experiment
-from .schema import Parameters, validate
-from .training import Recipe
+from .experiments import Drawn, Sets, get_experiment
+from .files import load_plugins
+from .inference import NETWORKS
+from .training import TRANSFORMS, Recipe
 
+_QUICK = partial(Recipe, depth=2, crop=32, flips=True, optimiser="nadam", lr=1e-2, epochs=0)
 PROFILES = {
-    "tiny": Recipe(8, 2, crop=32, batch=32, flips=True, optimiser="nadam", lr=1e-2, steps=30,
-                   epochs=0, evaluations=3, eval_slices=4),
-    "laptop": Recipe(16, 2, crop=32, batch=40, flips=True, optimiser="nadam", lr=1e-2, steps=750,
-                     epochs=0, evaluations=10, eval_slices=20),
+    "tiny": _QUICK(width=8, batch=32, steps=30, evaluations=3, eval_slices=4),
+    "laptop": _QUICK(width=16, batch=40, steps=750, evaluations=10, eval_slices=20),
     "paper": Recipe(64, 4, crop=0, batch=1, flips=False, optimiser="rmsprop", lr=1e-5, steps=0,
                     epochs=200, evaluations=200, eval_slices=0),
 }
 MAX_CHANNELS = 2048  # twice the poster's; the memory for a network grows with their square
-# Parameters that change the recipe, and those that no single run uses.
-RECIPE_FIELDS = ("width", "depth", "padding", "network", "crop", "batch", "lr", "flips", "steps",
-                 "evaluations", "transforms")
-NOTEBOOK_ONLY = ("data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published")
-# What a network demands of a recipe: plugins add functions that raise `ParameterError`.
-RECIPE_CHECKS: dict[str, Callable[[Recipe], None]] = {}
+RECIPE_CHECKS: dict[str, Callable[[Recipe], None]] = {}  # by network; raise `ParameterError`
+
+
+def _number(value: Any) -> Any:
+    """Read a number, also from text (papermill passes 1e-3 as text), but not True and not 1_0."""
+    try:
+        return value if value is None else float(str(value).replace("_", "?"))
+    except ValueError:
+        return float("nan")  # which no parameter may be
+
+
+def _network(value: Any) -> str:
+    """Check the name of a network class, which a plugin may have to add first."""
+    load_plugins()
+    if value not in list(NETWORKS):
+        raise ValueError(f"one of {', '.join(map(repr, NETWORKS))}")
+    return value
+
+
+def _transforms(value: Any) -> tuple[str, ...]:
+    """Sort the names of transforms into the order in which they are applied."""
+    names = [name for name in value.split("+") if name] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or sorted(map(str, names)) != sorted(
+            name for name in TRANSFORMS if name in names):
+        raise ValueError(f"a list of {', '.join(map(repr, TRANSFORMS))}, each at most once, or [] "
+                         "(none); on the command line 'blur+noise', or '' (none)")
+    return tuple(name for name in TRANSFORMS if name in names)
+
+
+Read = BeforeValidator(_number)
+NSlices = Annotated[int, Field(ge=1, le=100_000), Read]
+Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1"), Read]
+Side = Annotated[int, Field(ge=8, le=4096), Read]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1), Read]
+
+
+class Parameters(BaseModel, extra="forbid", allow_inf_nan=False):
+    """All parameters that a notebook or a sweep may set, with their types and ranges."""
+
+    profile: Literal["", "tiny", "laptop", "paper"] = ""
+    data_dir: str = ""
+    volume: str = ""
+    seed: Seed = 0
+    n_seeds: Annotated[int | None, Field(ge=1, le=100), Read] = None
+    n_train: NSlices | None = None
+    slice_share: Share | None = None
+    n_val: NSlices | None = None
+    sizes: list[NSlices | Share] = Field(
+        [], description="a list of training sizes, as [5, 25], or [] (the profile decides)")
+    crops: list[Side] = Field([], description="a list of sides in px, as [32, 64]")
+    split: Literal["random", "block"] = "random"
+    split_seed: Seed | None = None
+    noise_std: Annotated[float, Field(ge=0, le=65535), Read] = 5000.0
+    noise_std_min: Annotated[float, Field(ge=0, le=65535), Read] = 0.0
+    voxel_nm: Annotated[float, Field(ge=1e-3, le=1e9), Read] = 18.4
+    steps: Annotated[int | None, Field(ge=1, le=10_000_000), Read] = None
+    evaluations: Annotated[int | None, Field(ge=1, le=10_000), Read] = None
+    width: Annotated[int | None, Field(ge=1, le=512), Read] = None
+    depth: Annotated[int | None, Field(ge=1, le=6), Read] = None
+    padding: Literal["same", "valid"] = "same"
+    network: Annotated[str, BeforeValidator(_network)] = "UNet"
+    crop: Annotated[int | None, Field(ge=0, le=100_000), Read] = None
+    batch: Annotated[int | None, Field(ge=1, le=10_000), Read] = None
+    lr: Annotated[float | None, Field(ge=1e-9, le=1), Read] = None
+    flips: StrictBool | None = None
+    transforms: Annotated[tuple[str, ...], BeforeValidator(_transforms)] = ()
+    use_published: StrictBool = False
+
+
+ENVIRONMENT = {"profile": ("XRAYLIB_PROFILE", "laptop"), "data_dir": ("XRAYLIB_DATA", ""),
+               "n_seeds": ("XRAYLIB_SEEDS", 1)}  # of empty ones: the variable, and the default
 
 
 def check_parameters(**values: Any) -> dict[str, Any]:
-    """Check parameters before anything expensive starts.
+    """Return parameters in their types, empty ones from the environment, or raise an error."""
+    for name, (variable, default) in ENVIRONMENT.items():
+        if name in values and values[name] == Parameters.model_fields[name].default:
+            values[name] = os.environ.get(variable) or default
+    try:
+        return Parameters.model_validate(values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    name, *place = map(str, problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        raise ParameterError(f"unknown parameter {name!r}; the known ones are "
+                             f"{', '.join(Parameters.model_fields)}.")
+    schema, value = Parameters.model_json_schema()["properties"][name], values[name]
+    if place and place[0].isdecimal():
+        name, schema, value = f"{name}[{place[0]}]", schema["items"], value[int(place[0])]
+    allowed = problem.get("ctx", {}).get("error") or _allowed(schema)
+    raise ParameterError(f"{name} is {reprlib.repr(value)}; it must be {allowed}.")
 
-    Args:
-        values: Parameters by name. An empty profile, data_dir or n_seeds (None) means
-            $XRAYLIB_PROFILE, $XRAYLIB_DATA or $XRAYLIB_SEEDS, else "laptop", "" (the built-in
-            data) or 1.
 
-    Returns:
-        The same names, each value of the right type and within its range.
-
-    Raises:
-        ParameterError: A parameter is unknown, or its value is impossible.
-    """
-    checked = validate(values)
-    return {name: getattr(checked, name) for name in values}
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """Put a JSON schema into words."""
+    if "anyOf" in schema:
+        return " or ".join(map(_allowed, schema["anyOf"]))
+    if "enum" in schema:
+        return f"one of {', '.join(map(repr, schema['enum']))}"
+    words = {"integer": "a whole number from {minimum} to {maximum}", "string": "a text in quotes",
+             "number": "a number from {minimum:g} to {maximum:g}", "boolean": "True or False",
+             "null": "None (the default)"}
+    return schema.get("description") or words[schema["type"]].format_map(schema)
 
 
 def from_notebook(namespace: dict[str, Any], names: str) -> dict[str, Any]:
-    """Check the parameters of a notebook.
-
+    """Check the parameters of a notebook: those of its ``globals()`` with these names.
     papermill only warns about a name that a notebook does not know. Here, any other number, text
-    or list among the notebook's variables stops it, when this function is called for the first
-    time in a kernel.
-
-    Args:
-        namespace: ``globals()`` of the notebook.
-        names: Names of its parameters, separated by spaces.
-
-    Returns:
-        The checked parameters.
-
-    Raises:
-        ParameterError: A parameter is unknown, or its value is impossible.
+    or list stops the notebook, when this function is called for the first time in a kernel.
     """
     known = names.split()
-    literal = (str, int, float, list, tuple, dict, type(None))
-    unknown = sorted(name for name, value in namespace.items() if isinstance(value, literal)
-                     and not name.startswith("_") and name not in {*known, "In", "Out"})
+    literals = {name for name, value in namespace.items() if not name.startswith("_")
+                and isinstance(value, str | int | float | list | tuple | dict | None)}
+    unknown = sorted(literals - {*known, "In", "Out"})
     if unknown and "_xraylib_checked" not in namespace:
         raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; this notebook "
                              f"knows {', '.join(known)}.")
-    checked = check_parameters(**{name: namespace[name] for name in known})
     namespace["_xraylib_checked"] = True
-    return checked
+    return check_parameters(**{name: namespace[name] for name in known})
 
 
 def size_parameters(size: float) -> dict[str, Any]:
     """Return the parameters of a training set of this many slices (below 1: a share of one)."""
-    if size < 1:
-        return {"n_train": 1, "slice_share": size}
-    return {"n_train": int(size), "slice_share": None}
-
-
-# -- the configuration of a run --------------------------------------------------------------------
-
-
-class Drawn(NamedTuple):
-    """The sets of a run, and a sentence about how they were drawn."""
-
-    train: Slices
-    val: Slices
-    note: str
+    return {"n_train": max(1, int(size)), "slice_share": size if size < 1 else None}
 
 
 @dataclass(frozen=True)
@@ -111,8 +170,8 @@ class RunConfig:
     slice_share: float | None = None  # train on this share of one slice's area (None: all of it)
 
     def facts(self) -> dict[str, Any]:
-        """Return what identifies the run: all fields but those that still have their default."""
-        return _without_defaults(self) | {"recipe": _without_defaults(self.recipe)}
+        """Return the fields that differ from their default, so that new ones rename no old run."""
+        return TypeAdapter(RunConfig).dump_python(self, exclude_defaults=True)
 
     def digest(self, fingerprint: str) -> str:
         """Name this run on the data with this fingerprint: 12 hexadecimal digits."""
@@ -121,84 +180,58 @@ class RunConfig:
 
     def draw(self, slices: Slices) -> Drawn:
         """Draw the training and the validation set from these slices.
-
-        If there are fewer slices than the experiment asks for, its counts shrink in proportion.
-        The gap of a block split may shrink the training set. The note says so.
-
-        Raises:
-            DataError: The counts that the reader chose are too large, or the network needs
-                neighbouring slices and these are not.
+        Few slices or the gap of a block split shrink the experiment's counts; the note says so.
+        Raises: DataError: Chosen counts are too large, or the network lacks neighbouring slices.
         """
-        notes: list[str] = []
+        experiment, notes = get_experiment(self.experiment), []
+        asked = experiment.tiny if self.profile == "tiny" else experiment.counts
         seed = self.seed if self.split_seed is None else self.split_seed
-        asked = get_experiment(self.experiment).counts_in(self.profile)
 
-        def split_as_asked(pool: Slices) -> Sets:
+        def split(pool: Slices) -> Sets:
             counts = fit_counts(len(pool), asked, self.n_train, self.n_val)
             train, val = split_slices(pool, *counts, self.split, seed)
-            notes.append(self._note(len(train), len(val), len(pool), asked))
+            wanted = self.n_train or asked[0], self.n_val or asked[1]
+            if (len(train), len(val)) != wanted:
+                gap = " and a gap is left out" if self.split == "block" else ""
+                notes.append(f"The experiment asks for {wanted[0]} + {wanted[1]} slices, but there "
+                             f"are {len(pool)}{gap}.")
+            part = (f"{self.slice_share:g} of a slice trains" if self.slice_share
+                    else f"{len(train)} slices train")
+            notes.append(f"{part} and {len(val)} validate, of {len(pool)}; {self.split} split.")
             return cut_window(train, self.slice_share, seed) if self.slice_share else train, val
 
-        train, val = get_experiment(self.experiment).sets(
-            slices, split_as_asked, noise_std=self.noise_std, seed=self.seed)
+        wanted = signature(experiment.draw).parameters.keys() & {"noise_std", "seed"}
+        train, val = experiment.draw(slices, split, **{key: getattr(self, key) for key in wanted})
         if self.recipe.network != "UNet":
             require_neighbours(train)
             require_neighbours(val)
-        absent = [name for index, name in enumerate(slices.phases.names)
-                  if not any((label == index).any() for label in train.labels)]
-        if absent:
+        if absent := [name for index, name in enumerate(slices.phases.names)
+                      if not any((label == index).any() for label in train.labels)]:
             notes.append(f"The training set contains no {' and no '.join(absent)}, so the network "
                          "cannot learn it.")
         return Drawn(train, val, " ".join(notes))
-
-    def _note(self, n_train: int, n_val: int, n: int, asked: tuple[int, int]) -> str:
-        """Say how many slices train and validate, and whether more were asked for."""
-        wanted = self.n_train or asked[0], self.n_val or asked[1]
-        gap = " and a gap is left out" if self.split == "block" else ""
-        short = (f"The experiment asks for {wanted[0]} + {wanted[1]} slices, but there are {n}"
-                 f"{gap}. " if (n_train, n_val) != wanted else "")
-        part = f"{self.slice_share:g} of a slice trains" if self.slice_share else (
-            f"{n_train} slices train")
-        return f"{short}{part} and {n_val} validate, of {n}; {self.split} split."
-
-
-def _without_defaults(part: RunConfig | Recipe) -> dict[str, Any]:
-    """Return the fields that differ from their default, so that a new field renames no old run."""
-    return {field.name: getattr(part, field.name) for field in fields(part)
-            if getattr(part, field.name) != field.default}
 
 
 def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /,
               **changes: Any) -> RunConfig:
     """Make the configuration of one run.
-
     Args:
-        experiment: Name of an experiment.
-        parameters: A notebook's parameters; those that no run uses (`NOTEBOOK_ONLY`) are ignored.
-        changes: Parameters that differ from them.
-
-    Raises:
-        ParameterError: A parameter is unknown, or its value is impossible or does not fit others.
+        experiment: Its name.
+        parameters, changes: A notebook's parameters, and those that differ from them.
+    Raises: ParameterError: A parameter is unknown, or its value is impossible or does not fit.
     """
     facts = get_experiment(experiment)
-    p = validate({"profile": "", "split": facts.split} | dict(parameters or {}) | changes)
+    values = {"profile": "", "split": facts.split} | dict(parameters or {}) | changes
+    p = Parameters.model_construct(**check_parameters(**values))
     own = facts.recipes.get(p.profile, {})
-    chosen = {name: getattr(p, name) for name in RECIPE_FIELDS if name in p.model_fields_set}
-    recipe = replace(PROFILES[p.profile], **dict(own) | {
-        name: value for name, value in chosen.items() if value is not None})
+    chosen = p.model_dump(include=Recipe.__annotations__.keys() - {"noise_std_min"},
+                          exclude_unset=True, exclude_none=True)
+    recipe = replace(PROFILES[p.profile], **{**own, **chosen})
     if "noise" in recipe.transforms:
         recipe = replace(recipe, noise_std_min=p.noise_std_min, noise_std_max=p.noise_std)
     if recipe.steps:
         recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
-    _check_fit(experiment, p, recipe, set(own.get("transforms", ())))
-    n_train = p.n_train if p.slice_share is None else 1
-    return RunConfig(experiment, p.profile, p.seed, n_train, p.n_val, p.split,
-                     p.noise_std if facts.noisy else 0.0, recipe, p.split_seed, p.slice_share)
-
-
-def _check_fit(experiment: str, p: Parameters, recipe: Recipe, needed: set[str]) -> None:
-    """Raise `ParameterError` if parameters do not fit each other."""
-    if missing := needed - set(recipe.transforms):
+    if missing := set(own.get("transforms", ())) - set(recipe.transforms):
         raise ParameterError(f"transforms is {list(recipe.transforms)}; {experiment} needs "
                              f"{', '.join(map(repr, sorted(missing)))}: add it.")
     if recipe.noise_std_max < recipe.noise_std_min:
@@ -208,7 +241,10 @@ def _check_fit(experiment: str, p: Parameters, recipe: Recipe, needed: set[str])
         raise ParameterError(f"slice_share is {p.slice_share:g} and n_train {p.n_train}, but a "
                              "share is of one slice; leave one of them out.")
     if (channels := recipe.width * 2**recipe.depth) > MAX_CHANNELS:
-        raise ParameterError(
-            f"width is {recipe.width} and depth {recipe.depth}, so the U-Net has {channels:,} "
-            f"channels at its coarsest level; at most {MAX_CHANNELS:,} are allowed. Lower one.")
-    RECIPE_CHECKS.get(recipe.network, lambda recipe: None)(recipe)
+        raise ParameterError(f"width is {recipe.width} and depth {recipe.depth}, so the U-Net has "
+                             f"{channels:,} channels at its coarsest level; at most "
+                             f"{MAX_CHANNELS:,} are allowed. Lower one.")
+    RECIPE_CHECKS.get(recipe.network, lambda _: None)(recipe)
+    return RunConfig(experiment, p.profile, p.seed, 1 if p.slice_share else p.n_train, p.n_val,
+                     p.split, p.noise_std if facts.noisy else 0.0, recipe, p.split_seed,
+                     p.slice_share)

@@ -6,25 +6,17 @@ networks that have a short name.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save
-
-from . import records
 from .datasets import built_in_fingerprint
 from .errors import RunError, WeightsError
 from .experiments import EXPERIMENTS
-from .files import expand_user, load_plugins, packaged_data
-from .inference import read_weights
+from .files import expand_user, home, load_plugins, packaged_data
 from .params import RunConfig, configure
-from .runs import Run, folder_of, load_run
-from .training import TRANSFORMS
-from .unet import UNet
+from .runs import Run, check_config, check_history, check_scores, load_run, text_of
 
 REMEDY = "It came with the library: install the library again."
 
@@ -43,19 +35,17 @@ def published(experiment: str, n_seeds: int = 3, **parameters: Any) -> list[Run]
     """Return the published runs with the seeds 0 to n_seeds - 1, on the built-in data.
 
     Args:
-        experiment: Name of the experiment.
-        n_seeds: Number of runs.
-        parameters: What differs from the laptop profile.
-
-    Raises:
-        RunError: One of them is not published.
+        experiment, n_seeds, parameters: parameters are those that differ from the laptop profile.
+    Raises: RunError if one of them is not published.
     """
-    configs = [configure(experiment, {"profile": "laptop"} | parameters, seed=seed)
-               for seed in range(n_seeds)]
-    runs = [find_published(config, built_in_fingerprint(config.profile)) for config in configs]
-    if None in runs:
-        raise RunError(f"{experiment} with {parameters} is not among the published runs.")
-    return [run for run in runs if run]
+    runs = []
+    for seed in range(n_seeds):
+        config = configure(experiment, {"profile": "laptop"} | parameters, seed=seed)
+        run = find_published(config, built_in_fingerprint(config.profile))
+        if not run:
+            raise RunError(f"{experiment} with {parameters} is not among the published runs.")
+        runs.append(run)
+    return runs
 
 
 def find_published(config: RunConfig, fingerprint: str) -> Run | None:
@@ -78,61 +68,34 @@ def published_runs(experiment: str = "") -> list[Run]:
 def _read_runs(path: Path, _changed: int) -> list[Run]:
     """Read the runs of an experiment, once per version of the file."""
     runs = []
-    with records.damage_as_run_error(path, REMEDY):
-        for row in json.loads(path.read_text())["runs"]:
-            config = records.check_config(row["config"])
-            folder = folder_of(records.parse_config(config), config["fingerprint"])
-            history = records.check_history(row["history"])
-            scores = records.check_scores(row["scores"], len(config["phases"]["names"]))
+    with text_of(path, REMEDY) as text:
+        for row in json.loads(text)["runs"]:
+            config = check_config(row["config"])
+            folder = home() / "runs" / config["experiment"] / config["digest"]
+            scores = check_scores(row["scores"], len(config["phases"]["names"]))
             weights = path.parent / "weights" / f"{row['name']}.safetensors"
-            runs.append(Run(folder, config, history, scores, weights, row["name"]))
+            runs.append(Run(folder, config, check_history(row["history"]), scores, weights,
+                            row["name"]))
     return runs
 
 
-def published_snapshots(name: str) -> dict[int, Callable[[], UNet]]:
-    """Return what loads the networks kept during the training of a published run, by step."""
-    path = _folder() / "weights" / f"{name}-snapshots.safetensors"
-    if not path.exists():
-        return {}
-    with safe_open(path, "pt") as file:
-        steps = sorted({tensor.partition("/")[0] for tensor in file.keys()})  # noqa: SIM118
-    return {int(step): partial(_load_snapshot, path, f"{step}/") for step in steps}
-
-
-def _load_snapshot(path: Path, prefix: str) -> UNet:
-    """Load the network whose tensors have this prefix."""
-    with safe_open(path, "pt") as file:
-        tensors = {name.removeprefix(prefix): file.get_tensor(name)
-                   for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-        return read_weights(save(tensors, file.metadata()), path)
-
-
 def published_rows(name: str) -> list[dict[str, Any]]:
-    """Return the rows of a table: methods, noisy, three_d, unlabelled, real or batch_norm.
-
-    Raises:
-        RunError: The table is missing or damaged.
-    """
-    path = _folder() / "tables" / f"{name}.json"
-    with records.damage_as_run_error(path, REMEDY):
-        return json.loads(path.read_text())["rows"]
+    """Return the rows of a table in ``tables/``; raises `RunError` if it is missing or damaged."""
+    with text_of(_folder() / "tables" / f"{name}.json", REMEDY) as text:
+        return json.loads(text)["rows"]
 
 
 def named_networks() -> dict[str, NamedNetwork]:
     """Return the published networks by their short names."""
-    path = _folder() / "networks.json"
-    with records.damage_as_run_error(path, REMEDY):
-        rows = json.loads(path.read_text())
+    with text_of(_folder() / "networks.json", REMEDY) as text:
         return {name: NamedNetwork(**row | {"file": _folder() / row["file"]})
-                for name, row in rows.items()}
+                for name, row in json.loads(text).items()}
 
 
 def network_file(name_or_path: str | Path) -> Path:
     """Return the weights file of a short name, a weights file or the folder of a run.
 
-    Raises:
-        RunError: The folder holds no complete run.
-        WeightsError: There is no such name, file or folder.
+    Raises: RunError if a folder holds no complete run, WeightsError if there is nothing.
     """
     networks, path = named_networks(), expand_user(name_or_path)
     if str(name_or_path) in networks:
@@ -143,29 +106,6 @@ def network_file(name_or_path: str | Path) -> Path:
         raise WeightsError(f"{name_or_path} is neither a file, a run folder nor the name of a "
                            f"published network. The names are {', '.join(networks)}.")
     return path
-
-
-def run_name(config: RunConfig) -> str:
-    """Name a published run by its differences from the defaults: "01_baseline-block-seed1"."""
-    usual = configure(config.experiment, profile=config.profile, seed=config.seed)
-    hidden = {"recipe", "noise_std_max", "n_train" if config.slice_share else ""}
-    parts = [config.experiment, *([config.profile] if config.profile != "laptop" else [])]
-    for mine, other in ((config, usual), (config.recipe, usual.recipe)):
-        for name in (field.name for field in fields(mine) if field.name not in hidden):
-            if (value := getattr(mine, name)) != getattr(other, name):
-                parts.append(_describe(name, value))
-    return "-".join([*parts, f"seed{config.seed}"])
-
-
-def _describe(name: str, value: Any) -> str:
-    """Write one value of a configuration as a part of a file name."""
-    if isinstance(value, bool):
-        return name if value else f"no_{name}"
-    if isinstance(value, int | float):
-        return f"{name}{value:g}"
-    if value == TRANSFORMS:
-        return "all_transforms"
-    return "+".join(value) if isinstance(value, tuple) else value
 
 
 def _folder() -> Path:

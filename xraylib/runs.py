@@ -9,20 +9,22 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from . import records
 from .checkpoint import train_with_checkpoints
-from .data import Phases, Slices
-from .datasets import BUILT_IN, SIZES, Dataset, distance_to_training, dummy_slices, open_dataset
+from .data import Phases
+from .datasets import BUILT_IN, Dataset, open_dataset
 from .device import environment_info
-from .errors import RunError
+from .errors import RunError, one_line_message
 from .experiments import get_experiment
 from .files import atomic_file, home, remove_leftovers, write_json
 from .inference import load_weights
@@ -31,20 +33,20 @@ from .noise import noisy_copies
 from .params import RunConfig
 from .unet import UNet
 
+REQUIRED = {"digest": str, "fingerprint": str, "data": str, "note": str, "phases": dict,
+            "recipe": dict}
+RUN_CONFIG, PHASES = TypeAdapter(RunConfig), TypeAdapter(Phases)
+
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run.
-
-    Its scores are those of "val" (the experiment's validation set), "test" (the test set) and, if
-    the run involves noise, "test_noisy" (the test set with noise).
-    """
+    """A complete run."""
 
     folder: Path  # of a published run: where it would be if it had been run here
     config: dict[str, Any]  # the content of config.json
     history: list[dict[str, float]]  # one row per evaluation
-    scores: dict[str, Scores]
-    weights_file: Path | None = None  # the best weights
+    scores: dict[str, Scores]  # of the sets "val", "test" and, with noise, "test_noisy"
+    weights_file: Path = Path()  # the best weights, where they are kept
     published: str = ""  # its name among the published runs
 
     @property
@@ -62,7 +64,7 @@ class Run:
     @property
     def weights(self) -> Path:
         """The file of the best weights; raises `RunError` if there is none."""
-        if self.weights_file and self.weights_file.exists():
+        if self.weights_file.exists():
             return self.weights_file
         if self.published:
             raise RunError(f"{self.published} is published without weights, as most runs are. Set "
@@ -76,15 +78,10 @@ class Run:
 
     def snapshots(self) -> dict[int, Callable[[], UNet]]:
         """Return loaders of the networks kept during training, by step, else of the best one."""
-        from .published import published_snapshots  # published.py imports this module
-
-        if self.published:
-            kept = published_snapshots(self.published)
-        else:
-            kept = {int(path.stem): partial(load_weights, path)
-                    for path in sorted((self.folder / "epochs").glob("*.safetensors"))}
+        name = f"{self.published}-snapshots" if self.published else "epochs"
+        files = sorted(self.weights_file.with_name(name).glob("*.safetensors"))
         best = int(max(self.history, key=lambda row: row["dice"])["step"])
-        return kept or {best: self.model}
+        return {int(path.stem): partial(load_weights, path) for path in files} or {best: self.model}
 
 
 def folder_of(config: RunConfig, fingerprint: str) -> Path:
@@ -97,28 +94,22 @@ def run_experiment(config: RunConfig, dataset: Dataset, use_published: bool = Fa
     """Return the run of a configuration: read if complete, resumed if it was killed, else trained.
 
     Args:
-        config: Everything that the run depends on besides its data.
-        dataset: The data.
-        use_published: If it is not complete here, take the published run if there is one.
-        progress: Show a progress bar while training.
-
-    Raises:
-        DataError: The sets cannot be drawn from the data.
-        TrainingError: The training loss is no longer finite.
+        config, dataset: everything that the run depends on.
+        use_published, progress: take a published run if it is not complete here; show a bar.
+    Raises: DataError if the sets cannot be drawn, TrainingError if the loss is no longer finite.
     """
     from .published import find_published  # published.py imports this module
 
     folder = folder_of(config, dataset.fingerprint)
     if not (folder / "result.json").exists():
-        found = find_published(config, dataset.fingerprint) if use_published else None
-        if found:
+        if use_published and (found := find_published(config, dataset.fingerprint)):
             return found
         _train(folder, config, dataset, progress)
     return load_run(folder)
 
 
 def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) -> None:
-    """Train and score a run, and write its folder."""
+    """Train a run, score its best weights, and write its folder."""
     drawn = config.draw(dataset.slices)
     for place in (folder, folder / "epochs", folder / "figures"):
         place.mkdir(parents=True, exist_ok=True)
@@ -129,70 +120,50 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
         "phases": dataset.slices.phases.to_dict(), **environment_info()})
     history, best = train_with_checkpoints(
         folder, config.recipe, drawn.train, drawn.val, config.seed, progress)
-    model = load_weights(folder / "model.safetensors")
-    scores = _score(model, config, drawn.val, dataset.test, best)
-    with atomic_file(folder / "history.csv", "w", newline="") as file:
-        table = csv.DictWriter(file, history[0])
-        table.writeheader()
-        table.writerows(history)
-    result = {name: records.scores_to_dict(part) for name, part in scores.items()}
-    write_json(folder / "result.json", result)
-    (folder / "last.pt").unlink(missing_ok=True)
-
-
-def _score(model: UNet, config: RunConfig, val: Slices, test: Slices,
-           best: Scores) -> dict[str, Scores]:
-    """Score the best weights on each set, but not again on what training saw (`best`)."""
     n = get_experiment(config.experiment).scored
-    val, test = val.subsample(n), test.subsample(n)
+    val, test = drawn.val.subsample(n), dataset.test.subsample(n)
     sets = {"test": test}
     if config.noise_std:
         sets["test_noisy"] = noisy_copies(test, config.noise_std, config.seed)
     if not (np.array_equal(best.numbers, val.numbers)
-            and np.array_equal(best.noise_std, val.noise_std)):
+            and np.array_equal(best.noise_std, val.noise_std)):  # else training has scored them
         sets["val"] = val
-    return {"val": best} | {name: evaluate(model, part) for name, part in sets.items()}
-
-
-# -- reading ---------------------------------------------------------------------------------------
+    model = load_weights(folder / "model.safetensors")
+    scores = {"val": best} | {name: evaluate(model, part) for name, part in sets.items()}
+    with atomic_file(folder / "history.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, history[0])
+        table.writeheader()
+        table.writerows(history)
+    write_json(folder / "result.json",
+               {name: scores_to_dict(part) for name, part in scores.items()})
+    (folder / "last.pt").unlink(missing_ok=True)
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a complete run.
-
-    Raises:
-        RunError: The folder is missing, or the run is incomplete or damaged.
-    """
+    """Read a complete run; raises `RunError` if it is missing, incomplete or damaged."""
     folder = Path(folder)
     if not (folder / "result.json").exists():
         raise RunError(f"{folder} holds no complete run (no result.json). Run its notebook, or "
                        "`make run`, to the end.")
     remedy = f"Delete {folder} and run its notebook again."
-    with records.damage_as_run_error(folder / "config.json", remedy):
-        config = records.check_config(json.loads((folder / "config.json").read_text()))
+    with text_of(folder / "config.json", remedy) as text:
+        config = check_config(json.loads(text))
         if re.fullmatch("[0-9a-f]{12}", folder.name) and folder.name != config["digest"]:
             raise ValueError(f"it is the config.json of the run {config['digest']}")
-    with records.damage_as_run_error(folder / "history.csv", remedy):
-        rows = csv.DictReader((folder / "history.csv").read_text().splitlines())
-        history = records.check_history(list(rows))
-    with records.damage_as_run_error(folder / "result.json", remedy):
-        scores = records.check_scores(json.loads((folder / "result.json").read_text()),
-                              len(config["phases"]["names"]))
+    with text_of(folder / "history.csv", remedy) as text:
+        history = check_history(list(csv.DictReader(text.splitlines())))
+    with text_of(folder / "result.json", remedy) as text:
+        scores = check_scores(json.loads(text), len(config["phases"]["names"]))
     return Run(folder, config, history, scores, folder / "model.safetensors")
 
 
 def config_of(run: Run) -> RunConfig:
     """Return the configuration of a run."""
-    return records.parse_config(run.config)
+    return RUN_CONFIG.validate_python(run.config)
 
 
 def dataset_of(run: Run) -> Dataset:
-    """Open the data of a run again.
-
-    Raises:
-        DataError: They cannot be read.
-        RunError: They have changed since.
-    """
+    """Open the data of a run again; raises `RunError` if they have changed since."""
     data = run.config["data"]
     dataset = open_dataset(run.config["profile"], "" if data == BUILT_IN else data)
     if dataset.fingerprint != run.config["fingerprint"]:
@@ -201,8 +172,64 @@ def dataset_of(run: Run) -> Dataset:
     return dataset
 
 
-def training_distances(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of each built-in validation slice to the training set, and its Dice."""
-    numbers, val = np.arange(1, SIZES[run.config["profile"]][0] + 1), run.scores["val"]
-    train = config_of(run).draw(dummy_slices(numbers)).train
-    return distance_to_training(train.numbers, val.numbers), val.dice.mean(1)
+@contextmanager
+def text_of(path: Path, remedy: str) -> Iterator[str]:
+    """Yield the text of a file; an error in reading it is a `RunError` that says what to do."""
+    try:
+        yield path.read_text()
+    except PermissionError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+            RecursionError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({one_line_message(error)}). {remedy}") from error
+
+
+def check_config(content: Any) -> dict[str, Any]:
+    """Return the content of a config.json, or raise an error if it describes no run."""
+    if not isinstance(content, dict):
+        raise TypeError("it holds no names and values")
+    if missing := sorted(set(REQUIRED) - set(content)):
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name, kind in REQUIRED.items():
+        if not isinstance(content[name], kind):
+            raise TypeError(f"{name} is {reprlib.repr(content[name])}")
+    PHASES.validate_python(content["phases"])
+    config = RUN_CONFIG.validate_python(content)
+    get_experiment(config.experiment)
+    if (digest := config.digest(content["fingerprint"])) != content["digest"]:
+        raise ValueError(f"it was changed: it describes the run {digest}, not {content['digest']}")
+    for name, value in json.loads(json.dumps(config.facts())).items():
+        if value != content[name]:
+            raise ValueError(f"it was changed: {name} is {reprlib.repr(content[name])}")
+    return content
+
+
+def check_history(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return the rows of a history as numbers, or raise an error if they are none."""
+    history = [{name: float(value) for name, value in row.items()} for row in rows]
+    if not history or not {"step", "dice", "seconds"} <= set(history[0]):
+        raise ValueError("it lacks rows or columns")
+    return history
+
+
+def check_scores(content: Any, n_classes: int) -> dict[str, Scores]:
+    """Return the scores in the content of a result.json, or raise an error if they are none."""
+    if not {"val", "test"} <= set(content):
+        raise ValueError("it lacks val or test")
+    scores = {}
+    for name, part in content.items():
+        arrays: dict[str, Any] = {key: np.array(value) if isinstance(value, list) else value
+                                  for key, value in part.items()}
+        found = scores[name] = Scores(**arrays)
+        counts, n = found.confusion, len(found.numbers)
+        fits = counts.shape == (n, n_classes, n_classes) and found.noise_std.shape == (n,)
+        kinds = counts.dtype.kind + found.numbers.dtype.kind + found.noise_std.dtype.kind
+        if n == 0 or not fits or kinds not in ("iif", "iii") or counts.min() < 0:
+            raise ValueError(f"{name} is no table of pixels")
+    return scores
+
+
+def scores_to_dict(scores: Scores) -> dict[str, Any]:
+    """Return scores as result.json holds them."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(scores).items()}

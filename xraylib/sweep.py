@@ -14,22 +14,18 @@ from tqdm import tqdm
 from .datasets import Dataset, dummy_slices, open_dataset
 from .errors import ParameterError, SweepError, one_line_message
 from .files import atomic_file
-from .params import NOTEBOOK_ONLY, RunConfig, configure
+from .params import RunConfig, configure
 from .runs import Run, folder_of, run_experiment
 from .workers import map_tasks
 
 ERROR_FILE = "error.txt"  # in the folder of a run that failed: its traceback
 MAX_RUNS = 100_000
+NOTEBOOK_ONLY = {"data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published"}
 
 
 def parse_values(text: str) -> list[Any]:
-    """Read the values of one parameter on the command line.
-
-    Args:
-        text: "5,10,15", or "0:5" for the whole numbers from 0 to 4.
-
-    Raises:
-        ParameterError: The text looks like a range but is none, or is too long.
+    """Read the values of one parameter: of "5,10,15", or of "0:5" the numbers from 0 to 4.
+    Raises: ParameterError: The text looks like a range but is none, or is too long.
     """
     words = {"True": True, "False": False, "None": None}
     start, colon, stop = text.partition(":")
@@ -44,15 +40,11 @@ def parse_values(text: str) -> list[Any]:
 def parameter_grid(experiment: str, axes: Mapping[str, Sequence], /,
                    **fixed: Any) -> list[RunConfig]:
     """Make the configurations of all combinations of parameter values.
-
     Args:
         experiment: Name of the experiment.
-        axes: Values by parameter; the last parameter varies fastest.
-        fixed: Parameters with one value.
-
-    Raises:
-        ParameterError: A parameter is unknown, or no run uses it; a value is impossible; two
-            combinations are the same run; there are too many.
+        axes, fixed: Values by parameter (the last varies fastest), and parameters with one value.
+    Raises: ParameterError: A parameter or a value is unknown to runs, two combinations are the
+        same run, or there are too many.
     """
     if unused := [name for name in axes if name in NOTEBOOK_ONLY]:
         raise ParameterError(f"a sweep does not use {unused[0]}. Vary what a run depends on, such "
@@ -75,18 +67,12 @@ def parameter_grid(experiment: str, axes: Mapping[str, Sequence], /,
 def run_sweep(configs: Sequence[RunConfig], dataset: Dataset, use_published: bool = False,
               workers: int = 0, scheduler: str = "") -> list[Run]:
     """Return the runs of these configurations: complete ones are read, the others trained.
-
     Args:
-        configs: One configuration per run.
-        dataset: The data of all runs.
+        configs, dataset: One configuration per run, and the data of all of them.
         use_published: Take published runs instead of training them.
-        workers: See `map_tasks`.
-        scheduler: See `map_tasks`.
-
-    Raises:
-        DataError: The sets of a run cannot be drawn; then none has started.
+        workers, scheduler: See `map_tasks`.
+    Raises: DataError, WorkersError: The sets of a run cannot be drawn, or the workers cannot start.
         SweepError: Some runs failed, or Ctrl-C stopped the sweep.
-        WorkersError: See `map_tasks`.
     """
     for config in configs:
         config.draw(dummy_slices(dataset.slices.numbers))
@@ -102,8 +88,7 @@ def run_sweep(configs: Sequence[RunConfig], dataset: Dataset, use_published: boo
     except KeyboardInterrupt:
         raise SweepError(f"stopped after {len(outcomes)} of {len(configs)} runs. The same command "
                          "continues: complete runs are kept, interrupted runs resume.") from None
-    failed = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
-    if failed:
+    if failed := [outcome for outcome in outcomes.values() if isinstance(outcome, str)]:
         raise SweepError(f"{len(failed)} of {len(configs)} runs failed, the others are complete. "
                          "The same command runs the failed ones again, and "
                          f"{ERROR_FILE} in their folders has the traceback. {'; '.join(failed)}")
@@ -117,21 +102,17 @@ def _open_once(origin: tuple[str, str], _fingerprint: str) -> Dataset:
 
 
 def _attempt(open_data: Callable[[], Dataset], use_published: bool, config: RunConfig) -> Run | str:
-    """Return the run of one configuration, or its folder and error; the folder keeps a traceback.
-
-    One failed run must not stop the others.
-    """
+    """Return the run of one configuration, or its folder and error: no run stops the others."""
     dataset = open_data()
     folder = folder_of(config, dataset.fingerprint)
     try:
         run = run_experiment(config, dataset, use_published, progress=False)
     except Exception as error:
         message = f"{folder}: {type(error).__name__}: {one_line_message(error)}"
-        text = traceback.format_exc()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(folder / ERROR_FILE, "w") as file:
-                file.write(text)
+                traceback.print_exception(error, file=file)
         except OSError as second:
             message += f" ({ERROR_FILE} could not be written: {one_line_message(second)})"
         return message

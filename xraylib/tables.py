@@ -1,7 +1,4 @@
-"""Tables over runs, beside the poster's numbers.
-
-A group is a list of runs that differ by the seed alone.
-"""
+"""Tables over runs, beside the poster's numbers. A group is runs that differ by the seed alone."""
 
 import json
 from collections.abc import Sequence
@@ -59,10 +56,8 @@ def dice_by_slice(group: list[Run], name: str) -> list[np.ndarray]:
 
 def bootstrap_means(runs: Sequence[np.ndarray], block: int = 10) -> np.ndarray:
     """Draw what the mean over runs and their slices might have been, 2,000 times.
-
     Each draw takes runs with replacement, and in each run blocks of neighbouring slices, because
     neighbours in a volume are near-copies (block bootstrap, Künsch 1989).
-
     Args:
         runs: One number per slice, in the order of the volume: (N,) per run.
         block: Number of slices per block.
@@ -80,13 +75,9 @@ def bootstrap_means(runs: Sequence[np.ndarray], block: int = 10) -> np.ndarray:
 
 def slope(group: list[Run], column: str) -> str:
     """Return how much Dice rises in the second half of training, by a straight-line fit.
-
     Args:
-        group: Runs.
-        column: Of the history, such as "dice_noisy"; "dice" if it is missing.
-
-    Returns:
-        Percentage points, ± the standard deviation over the group.
+        group, column: Runs, and a column of their history ("dice" if it is missing).
+    Returns: Percentage points, ± the standard deviation over the group.
     """
     rises = []
     for run in group:
@@ -109,33 +100,6 @@ def dice_table(group: list[Run]) -> str:
     return markdown_table(["Dice, %", "images", "mean", *group[0].phases.names], rows)
 
 
-def against_poster(group: list[Run]) -> str:
-    """Return a table of the poster's result, ours, and what differs between them."""
-    config, recipe = group[0].config, group[0].config["recipe"]
-    facts = get_experiment(config["experiment"])
-    length = f"{recipe['steps']} steps" if recipe["steps"] else f"{recipe['epochs']} epochs"
-    crops = (f"{recipe['batch']} crops of {recipe['crop']} px" if recipe["crop"]
-             else f"{recipe['batch']} whole slice(s)")
-    optimiser = {"rmsprop": "RMSprop, plateau schedule", "nadam": "NAdam, one-cycle schedule"}
-    stated = ("200 epochs" if config["experiment"] == "02_noisy_train"
-              else "not stated; 200 epochs in experiment 2")
-    scored = "; ".join(str(len(group[0].scores[name].numbers)) for name in ("val", "test"))
-    absent = sum(run.scores["val"].absent for run in group)
-    val, test = (percent(headline_dice(group, name)) for name in ("val", "test"))
-    return markdown_table(["", "poster", "here"], [
-        ["validation Dice, %", f"**{facts.poster}**", f"**{val}**"],
-        ["test set Dice, %", "none", test],
-        ["runs", "not stated; a single number", str(len(group))],
-        ["data", "500 slices, 501 x 501 px", config["data"]],
-        ["training; validation", facts.poster_sets, config["note"]],
-        ["slices scored, validation; test", "all; none", scored],
-        ["network", "U-Net 64 x 4", f"U-Net {recipe['width']} x {recipe['depth']}"],
-        ["optimiser", "RMSprop, plateau schedule", optimiser[recipe["optimiser"]]],
-        ["one step sees", "not stated; in its code one whole slice", crops],
-        ["length", stated, length],
-        ["phases absent from truth and prediction (Dice 1)", "not stated", f"{absent} times"]])
-
-
 def complete_runs() -> list[Run]:
     """Return every complete run below ``runs/``; of copied folders, only the first."""
     runs: dict[str, Run] = {}
@@ -152,13 +116,9 @@ def group_by_seed(runs: list[Run]) -> list[list[Run]]:
         facts = {name: run.config[name] for name in (*RunConfig.__annotations__, "fingerprint")
                  if name in run.config and name != "seed"}
         groups.setdefault(json.dumps(facts, sort_keys=True), []).append(run)
-
-    def place(group: list[Run]) -> tuple:
-        config = group[0].config
-        return (*(config[name] for name in ("experiment", "data", "split", "profile")),
-                config["n_train"] or 0)
-
-    return sorted(groups.values(), key=place)
+    return sorted(groups.values(), key=lambda group: (
+        *(group[0].config[name] for name in ("experiment", "data", "split", "profile")),
+        group[0].config["n_train"] or 0))
 
 
 def summary(runs: list[Run]) -> str:

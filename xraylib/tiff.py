@@ -2,7 +2,6 @@
 
 import logging
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,33 +23,31 @@ TRUNCATED = f"is cut short (it ends before its pixels do). {AGAIN}"
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own errors say what is wrong
 
 
-def _slice_number(path: Path) -> int:
-    """The number that ends a file's name (17 in slice__017.tif); `DataError` if none does."""
-    match = re.search(r"(\d+)$", path.stem)
-    if not match or int(match[1]) >= 2**63:
-        raise DataError(f"{path}: rename the file. Its name must end in the slice's number (below "
-                        "2^63), as in slice_017.tif.")
-    return int(match[1])
-
-
 def list_tiffs(folder: Path) -> dict[int, Path]:
-    """List the TIFF files of a folder by slice number, in order; `DataError` if it has none."""
+    """List the TIFF files of a folder by the number that ends each name (17 in slice__017.tif)."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. data_dir must name a folder that holds data/ "
                         "(images) and labels/ (masks).")
     numbered: dict[int, Path] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff")):
-        other = numbered.setdefault(_slice_number(path), path)
+        match = re.search(r"(\d+)$", path.stem)
+        if not match or int(match[1]) >= 2**63:
+            raise DataError(f"{path}: rename the file. Its name must end in the slice's number "
+                            "(below 2^63), as in slice_017.tif.")
+        other = numbered.setdefault(int(match[1]), path)
         if other is not path:
-            raise DataError(f"{folder}: {other.name} and {path.name} both end in "
-                            f"{_slice_number(path)}. Keep one of them.")
+            raise DataError(f"{folder}: {other.name} and {path.name} both end in {int(match[1])}. "
+                            "Keep one of them.")
     if not numbered:
         raise DataError(f"{folder} holds no .tif or .tiff file. Put one TIFF per slice there.")
     return dict(sorted(numbered.items()))
 
 
 def check_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise `DataError` unless a slice has the size (H, W) of the first one."""
+    """Raise `DataError` unless a slice has the size of the first one.
+    Args:
+        path, shape, expected: The slice, its size (H, W) and that of the first one.
+    """
     if shape != expected:
         raise DataError(f"{path} is {shape} px, the first slice {expected}. All images and labels "
                         "must have the same size: crop them, or remove this file.")
@@ -75,7 +72,11 @@ def read_slice(path: Path, dtype: type) -> np.ndarray:
 
 def write_slices(arrays: Iterable[np.ndarray], numbers: Iterable[int], folder: Path,
                  compression: str | None = None) -> None:
-    """Write one TIFF per slice, named by its number, into a folder (created if missing)."""
+    """Write one TIFF per slice, named by its number.
+    Args:
+        arrays, numbers, folder: The slices, (H, W) each; the folder is created if missing.
+        compression: As for `tifffile.imwrite`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for array, number in zip(arrays, numbers, strict=True):
         tifffile.imwrite(folder / f"slice_{number:04d}.tif", array, compression=compression)
@@ -119,9 +120,7 @@ class Page:
 
 
 def open_pages(path: Path) -> list[Page]:
-    """Open the slices of a TIFF file, and check all of its pages (BigTIFF, ImageJ stacks, too).
-    Raises: DataError: A page is not a grey slice, differs from the first one, or lacks pixels.
-    """
+    """Open the slices of a TIFF file (also BigTIFF and ImageJ stacks): complete, grey and alike."""
     if not path.is_file():
         raise DataError(f"{path} is not a file (but a folder, pipe or broken link). Remove it.")
     try:
@@ -131,14 +130,12 @@ def open_pages(path: Path) -> list[Page]:
     except (DataError, PermissionError):
         raise
     except Exception as error:  # a damaged file can fail anywhere inside tifffile
-        raise DataError(f"{path} cannot be read as a TIFF ({one_line_message(error)}). {AGAIN}"
-                        ) from error
+        reason = one_line_message(error)
+        raise DataError(f"{path} cannot be read as a TIFF ({reason}). {AGAIN}") from error
 
 
 def open_volume(path: str | Path) -> list[Page]:
-    """Open the slices of a TIFF file, or of all TIFF files of a folder in order of number.
-    Raises: DataError: A file cannot be used (see `open_pages`), or the files do not fit together.
-    """
+    """Open the slices of a TIFF file, or of all TIFF files of a folder in order of number."""
     path = expand_user(path)
     if path.is_file():
         return open_pages(path)
@@ -173,8 +170,7 @@ def resolution_tags(page: Page) -> dict:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Size and time (ns) of a file, which change when it is written to."""
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+    return path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _checked_pages(path: Path, stamp: tuple[int, int], tif: tifffile.TiffFile) -> list[Page]:
@@ -183,7 +179,8 @@ def _checked_pages(path: Path, stamp: tuple[int, int], tif: tifffile.TiffFile) -
     first = pages[0]
     for number, page in enumerate(pages, 1):
         _check_page(page, first, path, number)
-    if _next_page(tif, pages[-1]):
+    tif.filehandle.seek(tif.pages.next_page_offset or 0)
+    if tif.filehandle.read(tif.tiff.offsetsize) != bytes(tif.tiff.offsetsize):  # not the last page
         raise DataError(f"{path} is damaged after its page {len(pages)}. {AGAIN}")
     series, shape = tif.series[0], tif.series[0].shape
     if len(tif.series) > 1 or len(shape) > 3:
@@ -227,12 +224,3 @@ def _check_page(page: Any, first: Any, path: Path, number: int) -> None:
         raise DataError(f"{place} lacks a part of its pixels. {AGAIN}")
     if any(start + count > held for start, count in pieces):
         raise DataError(f"{path} {TRUNCATED}")
-
-
-def _next_page(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
-    """Where in the file the page after this one begins; 0: this one is the last."""
-    form, file = tif.tiff, tif.filehandle
-    file.seek(page.offset)
-    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-    file.seek(page.offset + form.tagnosize + tags * form.tagsize)
-    return struct.unpack(form.offsetformat, file.read(form.offsetsize))[0]

@@ -31,10 +31,8 @@ def stack_logits(model: UNet, grey: Tensor) -> Tensor:
 
 def tile_spans(length: int, inner: int, reach: int) -> Iterator[tuple[slice, slice]]:
     """Cut a side of a volume into tiles: what each tile predicts, and what it sees.
-
     Args:
-        length, inner, reach: pixels or slices of the side, of what a tile predicts, and of what it
-            sees beyond that at either end.
+        length, inner, reach: pixels of the side, that a tile predicts, and that it sees beyond.
     """
     for start in range(0, length, inner):
         stop = min(start + inner, length)
@@ -56,8 +54,7 @@ def tiled_logits(model: UNet, read: Callable[[int, slice], np.ndarray], n: int,
     Each tile sees all that its prediction depends on and starts at a multiple of the stride, so no
     seams appear (the overlap-tile strategy of Ronneberger et al. 2015, Figure 2).
     Args:
-        model: from `inference.fuse_batch_norm`.
-        read: returns some rows (rows, W) of one of the n slices, by its index.
+        model, read: from `inference.fuse_batch_norm`; returns some rows of a slice, by its index.
         n, shape: number of neighbouring slices; height and width of each.
         part: the slices to predict; for a 3-D network, it starts at a multiple of the stride.
         side: of a tile in px, or 0 for the largest that `model.TILE_BUDGET` allows.

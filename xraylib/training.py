@@ -1,7 +1,4 @@
-"""How a network is trained: the loop, the recipe, the optimiser and its schedule.
-
-Read `train` first. The rest of this module makes the objects that the loop moves.
-"""
+"""How a network is trained. Read `train` first: the rest makes the objects that it moves."""
 
 import time
 from collections.abc import Callable
@@ -90,13 +87,7 @@ def train(state: "TrainingState", watched: Slices,
 
 
 class TrainingState:
-    """Everything that changes while a network is trained.
-
-    Args:
-        recipe: how to train.
-        train_set: training slices.
-        seed: of the initial weights and of the crops.
-    """
+    """Everything that changes while a network is trained; the seed draws weights and crops."""
 
     STATEFUL = ("model", "optimiser", "schedule", "batches")  # attributes with a state_dict
 
@@ -142,11 +133,8 @@ class TrainingState:
 
 def build_unet(recipe: Recipe, seed: int, train_set: Slices, device: torch.device) -> UNet:
     """Make a network in training mode, with random weights that depend on the seed alone.
-
     Args:
-        recipe, seed: the network's class and sizes; seed of its weights.
-        train_set: gives the network its phases and its grey-level statistics.
-        device: where the network is trained.
+        recipe, seed, train_set, device: the slices give the phases and the grey-level statistics.
     """
     with torch.random.fork_rng(devices=[]):  # leaves the global random state as it is
         torch.manual_seed(seed)
@@ -161,25 +149,17 @@ def build_unet(recipe: Recipe, seed: int, train_set: Slices, device: torch.devic
 class OneCycle(OneCycleLR):
     """The rate rises for a quarter of the steps, then falls (Smith and Topin, arXiv:1708.07120)."""
 
-    after_step = OneCycleLR.step
-
-    def after_evaluation(self, dice: float) -> None:
-        """Do nothing."""
+    after_step, after_evaluation = OneCycleLR.step, lambda self, dice: None
 
 
 class Plateau(ReduceLROnPlateau):
     """The rate falls to a tenth when validation Dice has not risen for more than 5 evaluations."""
 
-    after_evaluation = ReduceLROnPlateau.step
-
-    def after_step(self) -> None:
-        """Do nothing."""
+    after_step, after_evaluation = lambda self: None, ReduceLROnPlateau.step
 
 
-def make_optimiser(model: UNet, recipe: Recipe,
-                   steps: int) -> tuple[Optimizer, OneCycle | Plateau]:
+def make_optimiser(model: UNet, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycle | Plateau]:
     """Make NAdam with a one-cycle schedule, or RMSprop with a plateau schedule as published.
-
     Args:
         model, recipe, steps: the recipe says which, and the highest rate of this many steps.
     """
@@ -194,12 +174,10 @@ def make_optimiser(model: UNet, recipe: Recipe,
 def _validation_row(scores: Scores, names: tuple[str, ...]) -> dict[str, float]:
     """Return loss and Dice, also per phase and, if a part is noisy, of clean and noisy slices."""
     row = {"val_loss": cast(float, scores.loss), "dice": scores.mean}
-    row |= {f"dice_{name}": float(value)
-            for name, value in zip(names, scores.dice.mean(0), strict=True)}
-    noisy = scores.noise_std > 0
-    if noisy.any() and not noisy.all():
-        row["dice_clean"] = scores.where(~noisy).mean
-        row["dice_noisy"] = scores.where(noisy).mean
+    row |= zip((f"dice_{name}" for name in names), scores.dice.mean(0).tolist(), strict=True)
+    for name, part in (("clean", scores.noise_std == 0), ("noisy", scores.noise_std > 0)):
+        if part.any() and not part.all():
+            row[f"dice_{name}"] = scores.where(part).mean
     return row
 
 

@@ -1,13 +1,13 @@
-"""Segmentation of volumes larger than memory: read in bands, predicted in tiles, written by slice."""
+"""Segmentation of volumes larger than memory: read and predicted in tiles, written by slice."""
 
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import matplotlib.image
 import numpy as np
@@ -19,25 +19,18 @@ from .data import classes_from_values, values_from_classes
 from .errors import DataError
 from .files import atomic_file, create_exclusively, expand_user, json_bytes, remove_leftovers
 from .inference import fuse_batch_norm, read_weights
-from .workers import map_tasks
 from .tiff import Page, open_volume, resolution_tags
 from .tiles import tile_spans, tiled_logits
 from .unet import UNet
+from .workers import map_tasks
 
 RECORD = "prediction.json"  # in the output folder: what its slices were made of
 NETWORK = "network.safetensors"  # in the output folder: a copy of the weights
 PNG_END = b"IEND\xaeB`\x82"
 
 
-def provenance_tags(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[str]:
-    """Make a text for each segmented slice that changes with everything it was made of.
-
-    Args:
-        pages: The slices of the volume, whose file contents are hashed.
-        model: Tells which slices the segmentation of a slice depends on.
-        made_by: What else the texts change with: weights, gain and offset.
-    Returns: One text per slice, which its TIFF and its preview carry as description.
-    """
+def _provenance_tags(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[str]:
+    """Make a text for each segmented slice that changes with `made_by` and the slices it needs."""
     contents = {}
     for path in {page.file for page in pages}:
         with path.open("rb") as file:
@@ -65,32 +58,33 @@ def has_provenance(path: Path, tag: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Task:
+class Output(NamedTuple):
+    """The files of one segmented slice."""
+
+    path: Path
+    tag: str  # its provenance
+    preview: Path | None
+
+    def lacks_preview(self) -> bool:
+        """Say whether the preview is asked for and missing, damaged or of another network."""
+        return bool(self.preview and not has_provenance(self.preview, self.tag))
+
+
+class Task(NamedTuple):
     """The segmentation of one slice, or of a slab of slices: all that a worker needs to know."""
 
-    target: Path  # the output folder, with the network in NETWORK
-    digest: str  # of that network
+    network: Path  # its weights file
+    digest: str  # of that file
     pages: Sequence[Page]  # the neighbouring slices that the network must see
     part: range  # which of them are segmented
+    outputs: Sequence[Output]  # of these
     gain: float  # grey levels are multiplied by it ...
     offset: float  # ... and then this is added
     tile: int  # side of the tiles in px (0: the largest that memory allows)
-    tags: Sequence[str]  # provenance of each slice of the part
-    previews: Sequence[bool]  # whether each slice of the part gets a preview
-
-    def outputs(self) -> list[tuple[int, Path, str, Path | None]]:
-        """List index, path, tag and preview path of each slice of the part."""
-        names = [self.pages[index].name for index in self.part]
-        return [(index, self.target / f"{name}.tif", tag,
-                 self.target / "preview" / f"{name}.png" if preview else None)
-                for index, name, tag, preview in zip(self.part, names, self.tags, self.previews,
-                                                     strict=True)]
 
     def missing(self) -> int:
         """Count the slices that are missing, or lack their preview."""
-        return sum(not path.exists() or bool(preview and not has_provenance(preview, tag))
-                   for _, path, tag, preview in self.outputs())
+        return sum(not out.path.exists() or out.lacks_preview() for out in self.outputs)
 
 
 @lru_cache(maxsize=1)
@@ -109,12 +103,12 @@ def _digest(content: bytes) -> str:
 
 def run_task(task: Task) -> None:
     """Write the missing slices and previews of a task, each complete or not at all."""
-    model = _network_of(task.target / NETWORK, task.digest)
-    if not all(path.exists() for _, path, _, _ in task.outputs()):
+    model = _network_of(task.network, task.digest)
+    if not all(out.path.exists() for out in task.outputs):
         _predict_slab(model, task)
-    for index, path, tag, preview in task.outputs():
-        if preview and not has_provenance(preview, tag):
-            _write_preview(task.pages[index], path, preview, tag, model)
+    for index, out in zip(task.part, task.outputs, strict=True):
+        if out.preview and out.lacks_preview():
+            _write_preview(task.pages[index], out.path, out.preview, out.tag, model)
 
 
 def _predict_slab(model: UNet, task: Task) -> None:
@@ -127,7 +121,7 @@ def _predict_slab(model: UNet, task: Task) -> None:
             grey = np.clip(grey * np.float32(task.gain) + np.float32(task.offset), 0, 65535)
         return np.nan_to_num(grey, nan=float(model.grey[0]))
 
-    with TemporaryFile(dir=task.target) as scratch:
+    with TemporaryFile(dir=task.network.parent) as scratch:
         if hasattr(os, "posix_fallocate"):  # a full disk raises here; a memory map would crash
             os.posix_fallocate(scratch.fileno(), 0, len(task.part) * prod(shape))
         segmented = np.memmap(scratch, np.uint8, "w+", shape=(len(task.part), *shape))
@@ -137,10 +131,11 @@ def _predict_slab(model: UNet, task: Task) -> None:
             segmented[:, rows, columns] = values_from_classes(classes, model.phases)
         for page in pages:
             page.check_unchanged()
-        for (index, path, tag, _), values in zip(task.outputs(), segmented, strict=True):
-            if not path.exists():
-                with atomic_file(path) as file:
-                    tifffile.imwrite(file, values, description=tag, **resolution_tags(pages[index]))
+        for index, out, values in zip(task.part, task.outputs, segmented, strict=True):
+            if not out.path.exists():
+                with atomic_file(out.path) as file:
+                    tifffile.imwrite(file, values, description=out.tag,
+                                     **resolution_tags(pages[index]))
 
 
 def _write_preview(page: Page, segmented: Path, path: Path, tag: str, model: UNet) -> None:
@@ -149,14 +144,14 @@ def _write_preview(page: Page, segmented: Path, path: Path, tag: str, model: UNe
     grey = page.whole()[::step, ::step].astype(np.float32)
     finite = grey[np.isfinite(grey)]
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0, 1)
-    grey = np.nan_to_num((grey.clip(low, high) - low) / max(high - low, 1e-9))[..., None] * 255
-    labels = classes_from_values(tifffile.imread(segmented)[::step, ::step], segmented,
-                                 model.phases)
-    tinted = 0.55 * grey + 0.45 * model.phases.palette()[labels]
-    both = np.concatenate([np.repeat(grey, 3, -1), tinted], 1).astype(np.uint8)
+    scaled = np.nan_to_num((grey.clip(low, high) - low) / max(high - low, 1e-9))[..., None] * 255
+    values = tifffile.imread(segmented)[::step, ::step]
+    colours = model.phases.palette()[classes_from_values(values, segmented, model.phases)]
+    both = np.concatenate([scaled.repeat(3, -1), 0.55 * scaled + 0.45 * colours], 1)
     path.parent.mkdir(exist_ok=True)
     with atomic_file(path) as file:
-        matplotlib.image.imsave(file, both, format="png", metadata={"Description": tag})
+        matplotlib.image.imsave(file, both.astype(np.uint8), format="png",
+                                metadata={"Description": tag})
 
 
 def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
@@ -164,33 +159,31 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
                    scheduler: str = "") -> list[Path]:
     """Segment a volume into a folder, one uint8 TIFF per slice.
 
-    A second call does only what is missing. A copy of the weights and `RECORD` say what the folder
-    was made of, and every slice carries a tag, so that segmentations of two networks or of a
-    changed input never mix.
-
+    A second call does only what is missing. A copy of the weights, `RECORD` and the tag of every
+    slice say what the folder was made of, so that two networks or a changed input never mix.
     Args:
-        weights: A weights file.
-        source: A folder of TIFFs, or one TIFF with many pages.
+        weights, source: A weights file; a folder of TIFFs, or one TIFF with many pages.
         target: The output folder, outside the source; created if missing.
-        preview_every: Write a preview of every such slice (0: none).
-        tile: Side of the tiles in px (0: the largest that memory allows).
+        preview_every, tile: Preview every such slice (0: none); px per tile (0: as memory allows).
         workers, scheduler: See `workers.map_tasks`.
     Returns: The segmented slices, in order, with the label values of the training data.
     Raises: DataError, WeightsError or WorkersError, before anything is written.
     """
     weights, source, target = (expand_user(path).resolve() for path in (weights, source, target))
-    _check_folders(source, target)
     content, pages = weights.read_bytes() if weights.is_file() else b"", open_volume(source)
     model = read_weights(content, weights)
-    _check_shapes(pages, model)
+    _check_inputs(source, target, pages, model)
     gain, offset, contrast = match_contrast(pages, model)
     record = {"weights": _digest(content), "source": str(source), "contrast": contrast}
-    tags = provenance_tags(pages, model, (record["weights"], gain, offset))
-    paths = [target / f"{page.name}.tif" for page in pages]
-    for path, tag in zip(paths, tags, strict=True):
+    tags = _provenance_tags(pages, model, (record["weights"], gain, offset))
+    outputs = []
+    for index, (page, tag) in enumerate(zip(pages, tags, strict=True)):
+        path, preview = target / f"{page.name}.tif", target / "preview" / f"{page.name}.png"
         if path.exists() and not has_provenance(path, tag):
             raise DataError(f"{path} exists and was not made of {source} in its present state by "
                             "these weights. Name another folder, or remove that file.")
+        shown = preview_every and index % preview_every == 0
+        outputs.append(Output(path, tag, preview if shown else None))
     belongs = {target / NETWORK: content, target / RECORD: json_bytes(record)}
     _check_belongs(belongs)
 
@@ -198,10 +191,8 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
     for part, _ in tile_spans(len(pages), model.slab_size(len(pages), tile), 0):
         needed = sorted(set(model.slices_needed(range(len(pages))[part], len(pages))))
         inside = range(part.start - needed[0], part.stop - needed[0])
-        previews = [bool(preview_every) and index % preview_every == 0
-                    for index in range(part.start, part.stop)]
-        tasks.append(Task(target, record["weights"], [pages[index] for index in needed], inside,
-                          gain, offset, tile, tags[part], previews))
+        tasks.append(Task(target / NETWORK, record["weights"], [pages[index] for index in needed],
+                          inside, outputs[part], gain, offset, tile))
     todo = [task for task in tasks if task.missing()]
     missing = [task.missing() for task in todo]
     results = map_tasks(run_task, todo, workers, scheduler)  # refuses before anything is written
@@ -216,20 +207,16 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
               unit="slice") as bar:
         for index, _ in results:
             bar.update(missing[index])
-    return paths
+    return [out.path for out in outputs]
 
 
-def _check_folders(source: Path, target: Path) -> None:
-    """Raise `DataError` unless the output can be a folder outside the input."""
+def _check_inputs(source: Path, target: Path, pages: Sequence[Page], model: UNet) -> None:
+    """Raise `DataError` if the folders or the sizes of the slices do not fit."""
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file. Name a folder for the segmented slices.")
     if target.is_relative_to(source):
         raise DataError(f"{target} is, or lies in, the folder of the slices to segment, {source}. "
                         "Name another folder for the segmented slices.")
-
-
-def _check_shapes(pages: Sequence[Page], model: UNet) -> None:
-    """Raise `DataError` if a network that sees neighbours would see slices of several sizes."""
     odd = [page for page in pages if page.shape != pages[0].shape]
     if odd and model.sees_neighbours:
         raise DataError(f"{odd[0].file} is {odd[0].shape} px, the first slice {pages[0].shape}. A "

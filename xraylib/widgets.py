@@ -121,7 +121,7 @@ def error_numbers(one: Slices, labels: np.ndarray) -> str:
     errors = [("wrong pixels", f"{wrong:,}"), ("of all", f"{100 * wrong / labels.size:.2f} %")]
     errors += [(f"within {px} px of an interface", f"{100 * share:.0f} %" if wrong else
                 "none is wrong") for px, share in enumerate(near, 1)]
-    pairs = sorted(permutations(range(len(names)), 2), key=lambda pair: -counts[pair])
+    pairs = sorted(permutations(range(len(names)), 2), key=lambda pair: -int(counts[pair]))
     confusions = [(f"{names[true]} → {names[taken_for]}", f"{counts[true, taken_for]:,}",
                    f"{100 * counts[true, taken_for] / max(wrong, 1):.0f} %")
                   for true, taken_for in pairs[:6]]

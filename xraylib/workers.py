@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,24 +25,17 @@ MAX_WORKERS_PER_CORE = 4
 
 def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
               scheduler: str = "") -> Iterator[tuple[int, Any]]:
-    """Call a function for every item.
-
+    """Call a function for every item, and yield the index of each item and its result as they end.
     Args:
-        call: The function. Another worker repeats the call that a killed worker was busy with.
-        items: One argument per call.
+        call, items: The function, and its arguments. A call is repeated if its worker is killed.
         workers: Number of local processes; 0: in this process, one call after the other.
         scheduler: Address of a Dask cluster (``tcp://...``) to use instead. Its machines need this
             library and must see `home()` and the data.
-
-    Returns:
-        The index of each item and its result, as they finish.
-
-    Raises:
-        WorkersError: No scheduler answers, there are more workers than the machine can feed, or a
-            call ends its worker again and again.
+    Raises: WorkersError: No scheduler answers, there are more workers than the machine can feed, or
+        a call ends its worker again and again.
     """
     if not (workers or scheduler):
-        return ((index, call(item)) for index, item in enumerate(items))
+        return enumerate(map(call, items))
     cores = os.cpu_count() or 1
     if workers > (most := MAX_WORKERS_PER_CORE * cores):
         raise WorkersError(f"{workers} workers are more than this machine of {cores} cores can "
@@ -61,8 +55,7 @@ def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
     task = partial(_run_in_worker, call, str(home().resolve()), threads)
     finished: SimpleQueue = SimpleQueue()
     with _cluster_client(workers, scheduler) as client:
-        futures = {client.submit(task, item, pure=False): index
-                   for index, item in enumerate(items)}
+        futures = dict(zip(client.map(task, items, pure=False), count()))
         try:
             for future in futures:
                 future.add_done_callback(finished.put)
@@ -88,15 +81,11 @@ def _run_in_worker(call: Callable, home_folder: str, threads: int, item: Any) ->
     return call(item)
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the calling process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _require_answer(scheduler: str) -> None:
     """Raise `WorkersError` if no Dask scheduler answers; a client would wait forever."""
+    from distributed import rpc
+
     async def ask() -> None:
-        from distributed import rpc
         async with rpc(scheduler) as there:
             await asyncio.wait_for(there.identity(), SCHEDULER_TIMEOUT)
 
@@ -105,7 +94,7 @@ def _require_answer(scheduler: str) -> None:
                            "printed when it started, such as tcp://10.0.0.1:8786.")
     try:
         with ThreadPoolExecutor(1) as pool:  # the thread of a notebook already has an event loop
-            pool.submit(lambda: asyncio.run(ask())).result()
+            pool.submit(asyncio.run, ask()).result()
     except Exception as error:  # anything may listen at that address
         raise WorkersError(f"no Dask scheduler answers at {scheduler} within {SCHEDULER_TIMEOUT} s "
                            f"({one_line_message(error)}). Start one, or give the address that it "
@@ -122,10 +111,7 @@ def _cluster_client(workers: int, scheduler: str) -> Iterator:
         return
 
     class CleanNanny(Nanny):
-        """Starts a worker without changing the environment of this process.
-
-        The worker keeps freed memory, which halves the time of a training.
-        """
+        """Leaves this process's environment alone; a worker that keeps freed memory is faster."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
@@ -136,7 +122,8 @@ def _cluster_client(workers: int, scheduler: str) -> Iterator:
                            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})
     try:
         with Client(cluster) as client:
-            client.register_worker_callbacks(_ignore_interrupts)
+            # Leave Ctrl-C, which reaches all processes of a terminal, to this one.
+            client.register_worker_callbacks(partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
             yield client
     finally:
         with suppress(TimeoutError):  # a busy worker that does not end in time is killed

@@ -59,15 +59,6 @@ def test_the_line_of_a_method_is_the_mean_of_its_runs_and_its_bars_their_deviati
     assert same_color(network[0].get_color(), INK) and network[0].get_linestyle() == "-"
 
 
-def test_a_second_set_of_runs_is_open_circles_without_a_name(ax):
-    curves.dice_against_noise([row(NETWORK, 0.9, 0.5)], ax)
-    curves.dice_against_noise([row(NETWORK, 0.8, 0.6)], ax, lines=False)
-    circles = ax.containers[1][0]
-    assert circles.get_linestyle() == "None" and circles.get_markerfacecolor() == "none"
-    assert circles.get_ydata() == pytest.approx([80, 60])
-    assert ax.get_legend_handles_labels()[1] == [NETWORK]
-
-
 def test_every_method_has_a_style_of_its_own():
     assert list(curves.METHOD_STYLES) == [*METHODS, NETWORK]
     assert len(set(curves.METHOD_STYLES.values())) == len(METHODS) + 1
@@ -114,24 +105,9 @@ def test_a_line_goes_around_what_is_kept_and_nowhere_else(ax):
     around = zip(corners, corners[1:] + corners[:1], strict=True)
     assert pieces == {tuple(sorted(pair)) for pair in around}
     assert len(ax.lines) == 8 and (ax.get_xlim(), ax.get_ylim()) == before
-    hatched = sorted(patch.get_xy() for patch in ax.patches)
-    assert hatched == [(-0.5, 0.5), (1.5, -0.5), (1.5, 0.5)]
-    assert all(patch.get_hatch() for patch in ax.patches)
 
 
 # -- errors and confidence -------------------------------------------------------------------------
-
-
-def test_an_error_against_dice_has_a_point_per_run(ax):
-    points = {"median": [(90, -3), (91, -2)], f"{NETWORK}, clean": [(99, 0.5)]}
-    curves.error_against_dice(points, ax, "pore")
-    median, network, zero = ax.lines
-    assert median.get_xydata().tolist() == [[90, -3], [91, -2]]
-    assert network.get_xydata().tolist() == [[99, 0.5]]
-    assert [line.get_label() for line in (median, network)] == list(points)
-    assert median.get_marker() != network.get_marker() and median.get_linestyle() == "None"
-    assert network.get_markerfacecolor() == "none" != median.get_markerfacecolor()
-    assert list(zero.get_ydata()) == [0, 0] and ax.get_title() == "pore"
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
@@ -204,12 +180,12 @@ def inspection(consistency):
                            fractions=np.array([[0.2, 0.3, 0.5]] * 3))
 
 
-def test_slices_with_an_alarm_are_circled_and_the_band_is_that_of_the_reference(ax):
+def test_slices_with_an_alarm_are_purple_and_the_band_is_that_of_the_reference(ax):
     reference, volume = inspection([0.8, 0.9, np.nan]), inspection([0.85, 0.5, np.nan])
     curves.indicator_along_z(reference, volume, "consistency", ax)
-    dots, circles = ax.lines
-    assert dots.get_xdata().tolist() == [4, 5, 9]
-    assert circles.get_xydata().tolist() == [[5, 0.5]]
+    normal, alarm = ax.lines
+    assert normal.get_xdata().tolist() == [4, 9]
+    assert alarm.get_xydata().tolist() == [[5, 0.5]] and same_color(alarm.get_color(), OTHER_INK)
     (band,) = ax.patches
     corners = band.get_patch_transform().transform_path(band.get_path()).vertices
     low, high = 0.85 - 4 * 0.05, 0.85 + 4 * 0.05
@@ -224,14 +200,6 @@ def test_fractions_are_dots_in_the_colour_of_their_phase(ax):
     assert all(same_color(line.get_color(), colour)
                for line, colour in zip(ax.lines[::2], NI_YSZ.colours, strict=True))
     assert legend(ax) == list(NI_YSZ.names)
-
-
-def test_an_indicator_against_dice(ax):
-    volume = inspection([0.8, 0.9, 1])
-    curves.indicator_against_dice(volume, np.array([0.5, 0.6, 0.7]), "consistency", 0.987, ax)
-    (dots,) = ax.lines
-    assert dots.get_xydata() == pytest.approx(np.array([[50, 0.8], [60, 0.9], [70, 1]]))
-    assert ax.get_title() == "consistency: 0.99"
 
 
 def test_quantiles_become_a_histogram_whose_area_is_one(ax):

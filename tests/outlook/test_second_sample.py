@@ -5,7 +5,6 @@ import pytest
 import tifffile
 from conftest import generate
 
-from xraylib import datasets
 from xraylib.data import grey_statistics, load_slices, mean_grey_levels
 from xraylib.errors import DataError
 from xraylib.outlook import second_sample
@@ -88,7 +87,7 @@ def test_it_is_generated_once_and_the_same_again(home, monkeypatch):
 
 
 def test_the_perfect_test_set_differs_in_its_labels_alone():
-    test = datasets.built_in_test("tiny")
+    test = second_sample.built_in_test("tiny")
     perfect = with_ground_truth(test[[5, 2]], "tiny")
     assert np.array_equal(perfect.images, [test.images[5], test.images[2]])
     assert perfect.numbers.tolist() == test.numbers[[5, 2]].tolist()

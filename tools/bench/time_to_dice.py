@@ -47,7 +47,7 @@ def seconds_to(history: list[dict], goal: float) -> float:
 def train(recipe: Recipe, few: Slices, val: Slices, seed: int) -> list[dict]:
     """Train by a recipe and return the history."""
     with tempfile.TemporaryDirectory() as folder:
-        return train_with_checkpoints(Path(folder), recipe, few, val, seed)[0]
+        return train_with_checkpoints(Path(folder), recipe, few, val, seed, progress=True)[0]
 
 
 def train_as_poster(few: Slices, val: Slices, goal: float, cap: float) -> list[dict]:
@@ -121,7 +121,7 @@ def precision(folder: str) -> None:
         for name, context in contexts.items():
             training.autocast = context
             with tempfile.TemporaryDirectory() as place:
-                train_with_checkpoints(Path(place), recipe, few, val, seed)
+                train_with_checkpoints(Path(place), recipe, few, val, seed, progress=True)
                 model = load_weights(Path(place) / "model.safetensors")
             ends[name].append(evaluate(model, val).mean)
     report("precision", ["trained in", "validation Dice, % (5 seeds)", "mean"], [

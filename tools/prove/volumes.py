@@ -79,7 +79,9 @@ def throughput(model: UNet, page: Page, folder: Path, rounds: int = 7) -> tuple[
 
     def predict(name: str) -> None:
         named = [replace(page, name=name)]
-        volumes.run_task(volumes.Task(folder, "", named, range(1), 1, 0, 0, [""], [False]))
+        outputs = [volumes.Output(folder / f"{name}.tif", "", None)]
+        network = folder / volumes.NETWORK
+        volumes.run_task(volumes.Task(network, "", named, range(1), outputs, 1, 0, 0))
 
     predict("warm")
     hook.remove()

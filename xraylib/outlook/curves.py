@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from ..data import Phases
 from ..figures import INK, OTHER_INK, PALE_INK, mask_image, show_slice
@@ -39,12 +38,11 @@ def dice_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, label: str = 
     ax.grid(axis="y", alpha=0.3)
 
 
-def dice_against_noise(rows: Sequence[Mapping[str, Any]], ax: Axes, lines: bool = True) -> None:
+def dice_against_noise(rows: Sequence[Mapping[str, Any]], ax: Axes) -> None:
     """Draw Dice against the noise in the segmented slices, one line per method.
     Args:
         rows: from `classical.benchmark_methods`, of one training noise. The bars are the standard
             deviation over the runs of a method.
-        lines: False draws open circles without a name, to compare a second set of rows.
     """
     for method, (style, colour) in METHOD_STYLES.items():
         runs = [row for row in rows if row["method"] == method]
@@ -52,10 +50,8 @@ def dice_against_noise(rows: Sequence[Mapping[str, Any]], ax: Axes, lines: bool 
             continue
         dice = 100 * np.array([row["dice"] for row in runs])
         spread = dice.std(0, ddof=1) if len(runs) > 1 else None
-        look = ({"fmt": style, "ms": 4, "capsize": 2, "label": method} if lines else
-                {"fmt": "o", "mfc": "none", "ms": 9})
-        ax.errorbar(np.array(runs[0]["noise_stds"]) / 1000, dice.mean(0), spread, color=colour,
-                    **look)
+        ax.errorbar(np.array(runs[0]["noise_stds"]) / 1000, dice.mean(0), spread, fmt=style,
+                    color=colour, ms=4, capsize=2, label=method)
     ax.set(xlabel="noise in the segmented slices, thousand grey levels", ylabel="test set Dice, %")
     ax.grid(alpha=0.3)
 
@@ -108,31 +104,13 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax
 
 
 def tipping_line(kept: np.ndarray, ax: Axes) -> None:
-    """Draw a line around the kept fields of a heat map, bool (rows, columns); hatch the others."""
-    for row, column in np.argwhere(~kept):
-        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="//", ec="0.6",
-                               lw=0))
+    """Draw a thick line around the kept fields of a heat map, bool (rows, columns)."""
     edges = np.pad(kept, 1)
     for axis, (down, right) in ((0, (0, 1)), (1, (1, 0))):
         for y, x in np.argwhere(np.diff(edges, axis=axis)):
             start = np.array([x - 1.5 + (axis == 1), y - 1.5 + (axis == 0)])
             ax.plot(*zip(start, start + [right, down], strict=True), color=OTHER_INK, lw=3,
                     solid_capstyle="round", clip_on=False)
-
-
-def error_against_dice(points: Mapping[str, Sequence[tuple[float, float]]], ax: Axes,
-                       title: str) -> None:
-    """Draw the error of a quantity, named by the title, against Dice.
-    Args:
-        points: by method, for each run the pair of Dice, %, and relative error, %.
-    """
-    for (name, pairs), marker in zip(points.items(), cycle("osDv^p<>hX*"), strict=False):
-        network = NETWORK in name
-        ax.plot(*np.transpose(pairs), marker, ms=6, label=name, color=INK if network else PALE_INK,
-                mfc="none" if network else None)
-    ax.axhline(0, color=INK, lw=1)
-    ax.set(xlabel="Dice, %", title=title)
-    ax.grid(alpha=0.3)
 
 
 def reliability_diagram(reliabilities: Mapping[str, Reliability], n_classes: int, ax: Axes) -> None:
@@ -211,15 +189,15 @@ def grey_quantile_histograms(quantiles: Mapping[str, np.ndarray], ax: Axes) -> N
 def indicator_along_z(reference: Inspection, volume: Inspection, name: str, ax: Axes) -> None:
     """Draw an indicator slice by slice.
 
-    Slices with an alarm are circled. The band reaches `ALARM_LIMIT` standard deviations from the
+    Slices with an alarm are purple. The band reaches `ALARM_LIMIT` standard deviations from the
     mean of the reference.
     """
     values, expected = volume.indicators[name], reference.indicators[name]
     alarm = slice_alarms(reference, volume)[name]
     middle, reach = np.nanmean(expected), ALARM_LIMIT * np.nanstd(expected)
     ax.axhspan(max(middle - reach, 0), middle + reach, color=PALE_INK, alpha=0.4, lw=0)
-    ax.plot(volume.numbers, values, ".", color=INK, ms=4)
-    ax.plot(volume.numbers[alarm], values[alarm], "o", color=OTHER_INK, mfc="none", ms=6)
+    for chosen, colour, label in ((~alarm, INK, "normal"), (alarm, OTHER_INK, "alarm")):
+        ax.plot(volume.numbers[chosen], values[chosen], "o", color=colour, ms=4, label=label)
     ax.set(title=f"{name} ({'low' if INDICATORS[name] < 0 else 'high'} is bad)", xlabel="slice")
 
 
@@ -233,14 +211,3 @@ def fractions_along_z(reference: Inspection, volume: Inspection, ax: Axes) -> No
     ax.set(xlabel="slice", ylabel="share of the slice, %")
     ax.margins(y=0.25)
     ax.legend(frameon=False, ncols=3, loc="upper center", columnspacing=1, handletextpad=0.2)
-
-
-def indicator_against_dice(volume: Inspection, dice: np.ndarray, name: str, correlation: float,
-                           ax: Axes) -> None:
-    """Draw an indicator against the true Dice of each slice.
-    Args:
-        dice: (N,), 0..1.
-        correlation: their rank correlation, for the title.
-    """
-    ax.plot(100 * dice, volume.indicators[name], ".", color=INK)
-    ax.set(title=f"{name}: {correlation:.2f}", xlabel="true Dice, %", ylabel=name)

@@ -20,7 +20,7 @@ from ..data import (
     random_stream,
 )
 from ..datasets import SIZES as BUILT_IN_SIZES
-from ..datasets import TEST_SEED, built_in_folder, load_or_generate
+from ..datasets import TEST_SEED, built_in, built_in_folder, load_or_generate
 from ..errors import DataError
 from ..files import expand_user, home
 from ..synthetic import Material, Sample, generate_chunks
@@ -61,6 +61,12 @@ def second_chunks(n: int, size: int) -> Iterator[Sample]:
 def slice_faults(slices: Slices) -> list[str]:
     """Return the fault of each slice of the complete sample, "" for none."""
     return [_fault(index, len(slices)) for index in range(len(slices))]
+
+
+def built_in_test(profile: str) -> Slices:
+    """Return the built-in test set of a profile."""
+    _, n, size = BUILT_IN_SIZES[profile]
+    return built_in(n, size, TEST_SEED)
 
 
 def with_ground_truth(test: Slices, profile: str) -> Slices:

@@ -37,11 +37,7 @@ MAX_BRIGHTNESS = 0.2  # standard deviations of the training set's grey levels
 
 
 class TransformedCropSampler(CropSampler):
-    """Draw crops and transform each at random, as `recipe.transforms` says.
-
-    Args:
-        train_set, recipe, model, seed: as in `CropSampler`.
-    """
+    """Draw crops and transform each at random, as `recipe.transforms` says."""
 
     def __init__(self, train_set: Slices, recipe: Recipe, model: UNet, seed: int) -> None:
         side = (recipe.crop or max(train_set.shape)) + 2 * model.margin

@@ -1,1 +1,0 @@
-"""A trained network at work: its weights, its predictions of slices and of whole volumes, its scores."""
