@@ -38,8 +38,8 @@ def random_slices(numbers: list[int], height: int, width: int, seed: int) -> Sli
     """Slices of these numbers, whose pixels have nothing to do with each other."""
     rng = np.random.default_rng(seed)
     shape = len(numbers), height, width
-    return Slices(rng.integers(0, 65536, shape, np.uint16), rng.integers(0, 3, shape, np.uint8),
-                  np.array(numbers))
+    return Slices(list(rng.integers(0, 65536, shape, np.uint16)),
+                  list(rng.integers(0, 3, shape, np.uint8)), np.array(numbers))
 
 
 # -- slices on disk --------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def feature_histograms(features: Sequence[np.ndarray], labels: np.ndarray, phase
         for phase, (name, colour) in enumerate(zip(phases.names, phases.colours, strict=True)):
             counts = np.histogram(feature[labels == phase], bins)[0]
             ax.stairs(counts / labels.size, bins, fill=True, alpha=0.55, color=colour, label=name)
-        ax.set(xlabel="value, in standard deviations of the training set", yticks=[], title=title)
+        ax.set(xlabel="value, in standard deviations\nof the training set", yticks=[], title=title)
     axes[0].set_ylabel("share of pixels")
     axes[0].legend(frameon=False)
 

@@ -210,10 +210,10 @@ def error_panels(slices: Slices, predicted: Sequence[np.ndarray], titles: Sequen
         large = [fig.add_subplot(grid[top:top + 2, column]) for column in (1, 2, 3)]
         wrong = truth != guess
         place = worst_place(wrong)
-        show_slice(image, small[0], title, slices.voxel_nm)
+        show_slice(image, small[0], title)
         show_slice(error_image(truth, guess, slices.phases), small[1],
                    f"{100 * wrong.mean():.2f} % wrong")
-        show_slice(image[place], large[0], "worst place: image")
+        show_slice(image[place], large[0], "worst place: image", slices.voxel_nm)
         _zoom(truth[place], wrong[place], large[1], "its true phase", slices.phases)
         _zoom(guess[place], wrong[place], large[2], "predicted phase", slices.phases)
         for ax in small:

@@ -82,11 +82,14 @@ class Scores:
 
 def score_masks(predicted: Sequence[np.ndarray], slices: Slices) -> Scores:
     """Score a segmentation from any source: class indices, N arrays uint8 (H, W)."""
-    # One slice at a time, because the int64 copies are eight times as large as the masks.
-    counts = [confusion_matrix(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None],
-                               len(slices.phases))
-              for mask, truth in zip(predicted, slices.labels, strict=True)]
-    return Scores(torch.cat(counts).numpy(), slices.numbers, slices.noise_std)
+    n_classes = len(slices.phases)
+    counts = np.empty((len(slices), n_classes, n_classes), np.int64)
+    # One slice at a time, because the int64 copies are eight times as large as the masks, and into
+    # one array, because small results in between would keep the C library from reusing the copies.
+    for row, mask, truth in zip(counts, predicted, slices.labels, strict=True):
+        pair = torch.from_numpy(mask)[None], torch.from_numpy(truth)[None]
+        row[:] = confusion_matrix(*pair, n_classes)[0]
+    return Scores(counts, slices.numbers, slices.noise_std)
 
 
 @torch.inference_mode()
@@ -96,14 +99,14 @@ def evaluate(model: UNet, slices: Slices,
     Args:
         model, slices, loss: the loss is a function of logits and target, as `losses.total_loss`.
     """
-    counts, losses = [], []
+    counts, losses = np.empty((len(slices), model.n_classes, model.n_classes), np.int64), []
     for part, logits in logits_of(model, slices.images):
         truth = torch.from_numpy(np.stack(slices.labels[part])).to(logits.device).long()
-        counts.append(confusion_matrix(logits.argmax(1), truth, model.n_classes).cpu())
+        counts[part] = confusion_matrix(logits.argmax(1), truth, model.n_classes).cpu()
         if loss:
             losses += [float(each) for each in map(loss, logits.split(1), truth.split(1))]
     mean_loss = float(np.mean(losses)) if loss else None
-    return Scores(torch.cat(counts).numpy(), slices.numbers, slices.noise_std, mean_loss)
+    return Scores(counts, slices.numbers, slices.noise_std, mean_loss)
 
 
 def mean_probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float], phase: int,

@@ -145,8 +145,8 @@ def from_notebook(namespace: dict[str, Any], names: str) -> dict[str, Any]:
     if unknown and "_xraylib_checked" not in namespace:
         raise ParameterError(f"unknown parameter {', '.join(map(repr, unknown))}; this notebook "
                              f"knows {', '.join(known)}.")
-    namespace["_xraylib_checked"] = True
-    return check_parameters(**{name: namespace[name] for name in known})
+    namespace["_xraylib_checked"] = check_parameters(**{name: namespace[name] for name in known})
+    return namespace["_xraylib_checked"]
 
 
 def size_parameters(size: float) -> dict[str, Any]:

@@ -43,8 +43,7 @@ def parameter_grid(experiment: str, axes: Mapping[str, Sequence], /,
     Args:
         experiment: Name of the experiment.
         axes, fixed: Values by parameter (the last varies fastest), and parameters with one value.
-    Raises: ParameterError: A parameter or a value is unknown to runs, two combinations are the
-        same run, or there are too many.
+    Raises: ParameterError: A value is impossible, two make the same run, or there are too many.
     """
     if unused := [name for name in axes if name in NOTEBOOK_ONLY]:
         raise ParameterError(f"a sweep does not use {unused[0]}. Vary what a run depends on, such "
@@ -78,13 +77,12 @@ def run_sweep(configs: Sequence[RunConfig], dataset: Dataset, use_published: boo
         config.draw(dummy_slices(dataset.slices.numbers))
     open_data = (partial(_open_once, dataset.origin, dataset.fingerprint)
                  if workers or scheduler else lambda: dataset)
-    call = partial(_attempt, open_data, use_published)
+    tasks = map_tasks(partial(_attempt, open_data, use_published), configs, workers, scheduler)
+    bar = tqdm(tasks, "sweep", len(configs), unit="run", smoothing=0, miniters=1)
     outcomes: dict[int, Run | str] = {}
     try:
-        with tqdm(total=len(configs), desc="sweep", unit="run", smoothing=0, miniters=1) as bar:
-            for index, outcome in map_tasks(call, configs, workers, scheduler):
-                outcomes[index] = outcome
-                bar.update()
+        for index, outcome in bar:
+            outcomes[index] = outcome
     except KeyboardInterrupt:
         raise SweepError(f"stopped after {len(outcomes)} of {len(configs)} runs. The same command "
                          "continues: complete runs are kept, interrupted runs resume.") from None

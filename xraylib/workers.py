@@ -7,10 +7,9 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib.util import find_spec
-from itertools import count
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,14 +24,13 @@ MAX_WORKERS_PER_CORE = 4
 
 def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
               scheduler: str = "") -> Iterator[tuple[int, Any]]:
-    """Call a function for every item, and yield the index of each item and its result as they end.
+    """Call a function for every item; yield the index of each item and its result as they end.
     Args:
         call, items: The function, and its arguments. A call is repeated if its worker is killed.
         workers: Number of local processes; 0: in this process, one call after the other.
         scheduler: Address of a Dask cluster (``tcp://...``) to use instead. Its machines need this
             library and must see `home()` and the data.
-    Raises: WorkersError: No scheduler answers, there are more workers than the machine can feed, or
-        a call ends its worker again and again.
+    Raises: WorkersError: No scheduler answers, workers are too many, or a call ends its workers.
     """
     if not (workers or scheduler):
         return enumerate(map(call, items))
@@ -50,18 +48,21 @@ def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
 def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
                     scheduler: str) -> Iterator[tuple[int, Any]]:
     """Call a function for every item on a cluster."""
-    from distributed import KilledWorker
+    from distributed import Client, KilledWorker
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
     task = partial(_run_in_worker, call, str(home().resolve()), threads)
     finished: SimpleQueue = SimpleQueue()
-    with _cluster_client(workers, scheduler) as client:
-        futures = dict(zip(client.map(task, items, pure=False), count()))
+    with (nullcontext(scheduler) if scheduler else _local_cluster(workers) as cluster,
+          Client(cluster, timeout=SCHEDULER_TIMEOUT) as client):
+        if not scheduler:  # Ctrl-C reaches all processes of a terminal: leave it to this one
+            client.register_worker_callbacks(partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
+        indices = {future: i for i, future in enumerate(client.map(task, items, pure=False))}
         try:
-            for future in futures:
+            for future in indices:
                 future.add_done_callback(finished.put)
-            for _ in futures:
+            for _ in indices:
                 future = finished.get()  # Ctrl-C can interrupt this wait, but not Dask's own
-                yield futures[future], future.result()
+                yield indices[future], future.result()
         except KilledWorker as error:
             raise WorkersError("a task ended its worker again and again, most likely for lack of "
                                "memory. What is complete is kept: give the same command with fewer "
@@ -69,15 +70,12 @@ def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
         except CancelledError as error:
             raise WorkersError("the Dask scheduler stopped. What is complete is kept: start it "
                                "and give the same command again.") from error
-        finally:
-            client.cancel(list(futures))
 
 
 def _run_in_worker(call: Callable, home_folder: str, threads: int, item: Any) -> Any:
     """Call a function in a worker that has the caller's home folder (threads 0: its own number)."""
     os.environ["XRAYLIB_HOME"] = home_folder
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or torch.get_num_threads())
     return call(item)
 
 
@@ -102,29 +100,20 @@ def _require_answer(scheduler: str) -> None:
 
 
 @contextmanager
-def _cluster_client(workers: int, scheduler: str) -> Iterator:
-    """Connect to the cluster at an address, or start local worker processes for a while."""
-    from distributed import Client, LocalCluster, Nanny
-    if scheduler:
-        with Client(scheduler, timeout=SCHEDULER_TIMEOUT) as client:
-            yield client
-        return
+def _local_cluster(workers: int) -> Iterator:
+    """Start worker processes for a while. They keep freed memory, which halves training time."""
+    from distributed import LocalCluster, Nanny
 
-    class CleanNanny(Nanny):
-        """Leaves this process's environment alone; a worker that keeps freed memory is faster."""
+    def nanny(*args: Any, **options: Any) -> Nanny:
+        made = Nanny(*args, **options)
+        made.pre_spawn_env, made.env = {}, {"OMP_NUM_THREADS": "1"}  # not this process's own
+        return made
 
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.pre_spawn_env, self.env = {}, {"OMP_NUM_THREADS": "1"}
-
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, worker_class=CleanNanny,
-                           dashboard_address=None, silence_logs=logging.CRITICAL,
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, worker_class=nanny,
+                           processes=True, dashboard_address=None, silence_logs=logging.CRITICAL,
                            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})
     try:
-        with Client(cluster) as client:
-            # Leave Ctrl-C, which reaches all processes of a terminal, to this one.
-            client.register_worker_callbacks(partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
-            yield client
+        yield cluster
     finally:
         with suppress(TimeoutError):  # a busy worker that does not end in time is killed
             cluster.close()
