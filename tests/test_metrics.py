@@ -165,7 +165,7 @@ def test_any_number_of_classes():
     scores = evaluate(UNet(2, 1, n_classes=5), slices, total_loss)
     assert scores.confusion.shape == (5, 5, 5) and scores.dice.shape == (5, 5)
     assert np.isfinite(scores.loss)
-    assert worst_confusion(np.ones((5, 5)), FIVE.names) == "a taken for b (5% of the wrong pixels)"
+    assert worst_confusion(np.ones((5, 5)), FIVE.names) == "a taken for b (5 % of the wrong pixels)"
 
 
 def test_probabilities_are_those_of_the_pixels_of_the_phase(model):
@@ -192,4 +192,4 @@ def test_distance_to_an_interface():
 def test_the_worst_confusion_in_words():
     counts = np.array([[9, 1, 0], [0, 9, 0], [0, 3, 9]])
     words = worst_confusion(counts, NI_YSZ.names)
-    assert words == "nickel taken for YSZ (75% of the wrong pixels)"
+    assert words == "nickel taken for YSZ (75 % of the wrong pixels)"

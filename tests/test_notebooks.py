@@ -9,17 +9,24 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
 from address import repository
-from prepare_notebooks import folded_solutions, prepared
+from prepare_notebooks import prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.stem: path for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))}
 NOTEBOOKS = {name: nbformat.read(path, 4) for name, path in FILES.items()}
 CHECK_OUTPUT = "nbval-check-output"  # tag of the cells whose output nbval compares
+HIDDEN = {  # what JupyterLab and Colab need to hide what a tag hides in Jupyter Book
+    "hide-input": {"source_hidden": True},
+    "hide-cell": {"source_hidden": True, "outputs_hidden": True}}
+MAKE_FIGURE = {"subplots", "figure", "error_panels", "compare_predictions"}
+SHOW_FIGURE = {"display_figure", "save_figure"}  # both take the caption last
+EXERCISE = re.compile(r"(\d+)\. \*\((easy|medium|hard)\)\* \S")
 every = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
@@ -36,8 +43,13 @@ def tags(cell):
 
 
 def sources(name):
-    """The code of all cells and of all folded solutions."""
-    return [cell.source for cell in code(name)] + folded_solutions(NOTEBOOKS[name])
+    return [cell.source for cell in code(name)]
+
+
+def calls(source, names):
+    """The calls of these functions, whatever module they are in."""
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] in names]
 
 
 def parameters_cell(name):
@@ -81,7 +93,7 @@ def test_cells_are_easy_to_read(name):
 @every
 def test_at_most_six_imports_stand_before_the_first_lesson(name):
     cells = code(name)
-    before = cells[1:cells.index(parameters_cell(name))]
+    before = cells[:cells.index(parameters_cell(name))]
     nodes = [node for cell in before for node in ast.parse(cell.source).body]
     assert 0 < len([node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]) <= 6
 
@@ -99,16 +111,31 @@ def test_parameters_are_literals_each_with_a_comment(name):
 def test_every_parameter_is_checked(name):
     """`params.from_notebook` gets the names of all parameters, and of no other."""
     assigned = [node.targets[0].id for node in ast.parse(parameters_cell(name).source).body]
-    calls = [node for cell in code(name) for node in ast.walk(ast.parse(cell.source))
-             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("from_notebook")]
-    assert len(calls) == 1
-    assert ast.literal_eval(calls[0].args[1]).split() == assigned
+    (call,) = [call for source in sources(name) for call in calls(source, {"from_notebook"})]
+    assert ast.literal_eval(call.args[1]).split() == assigned
 
 
 @every
-def test_the_set_up_is_the_same_everywhere(name):
+def test_the_set_up_is_the_same_everywhere_and_of_two_statements(name):
     assert code(name)[0].source == code("01_baseline")[0].source
     assert f"git+https://github.com/{repository()}" in code(name)[0].source
+    assert len(ast.parse(code(name)[0].source).body) <= 2
+
+
+@every
+def test_every_zip_says_whether_lengths_may_differ(name):
+    zips = [call for source in sources(name) for call in calls(source, {"zip"})]
+    assert all("strict" in {word.arg for word in call.keywords} for call in zips)
+
+
+@every
+def test_what_a_tag_hides_is_hidden_in_every_viewer(name):
+    for cell in NOTEBOOKS[name].cells:
+        expected = {}
+        for tag in tags(cell):
+            expected |= HIDDEN.get(tag, {})
+        assert cell.metadata.get("jupyter", {}) == expected, cell.source
+        assert cell.metadata.get("cellView") == ("form" if expected else None), cell.source
 
 
 # -- text ------------------------------------------------------------------------------------------
@@ -131,12 +158,49 @@ def test_the_skeleton_is_complete_and_in_order(name):
 
 
 @every
-def test_exercises_have_solutions(name):
-    """Three or more, each folded: code in the text, or a hidden cell."""
-    cells = [cell for cell in code(name) if "solution" in tags(cell)]
-    assert len(folded_solutions(NOTEBOOKS[name])) + len(cells) >= 3
-    assert all(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in cells)
-    assert prose(name).count("<details>") == prose(name).count("</details>")
+def test_every_exercise_is_followed_by_its_hidden_solution(name):
+    """Three exercises or more, numbered, each with a level and then with one cell of code."""
+    cells = NOTEBOOKS[name].cells
+    numbers = []
+    for cell, following in pairwise(cells):
+        found = [EXERCISE.match(line) for line in cell.source.splitlines()]
+        found = [match for match in found if match and cell.cell_type == "markdown"]
+        numbers += [int(match[1]) for match in found]
+        assert len(found) <= 1, cell.source
+        if found:
+            assert following.cell_type == "code", cell.source
+            assert {"hide-cell", "solution"} <= set(tags(following)), cell.source
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 3
+    assert len(numbers) == sum("solution" in tags(cell) for cell in cells)
+    assert "<details>" not in prose(name)
+
+
+def test_the_appendix_of_notebook_3_stands_between_exercises_and_references():
+    places = [prose("03_noisy_val").find(f"## {title}")
+              for title in ("Exercises", "Appendix", "References")]
+    assert -1 not in places and places == sorted(places)
+
+
+@every
+def test_every_figure_has_a_caption_of_whole_sentences(name):
+    """It ends the call that shows the figure. A caption may hold numbers that the cell computes."""
+    for source in sources(name):
+        shown = calls(source, SHOW_FIGURE)
+        assert len(shown) == len(calls(source, MAKE_FIGURE)) and ".show()" not in source, source
+        for call in shown:
+            parts = getattr(call.args[-1], "values", [call.args[-1]])
+            text = "".join(part.value if isinstance(part, ast.Constant) else "N" for part in parts)
+            assert len(text.split()) >= 8 and not text[0].islower(), source
+            assert text.rstrip(")")[-1] in ".?", source
+
+
+@every
+def test_executed_figures_are_followed_by_their_caption(name):
+    for cell in code(name):
+        for output, following in pairwise([*cell.outputs, {}]):
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata["image/png"]["alt"]
+                assert following.get("data", {}).get("text/markdown") == f"*{alt}*", cell.source
 
 
 # -- outputs ---------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def test_copied_run_folders_count_once(dataset, home):
     run = run_experiment(CONFIG, dataset)
     shutil.copytree(run.folder, run.folder.with_name("copy"))
     assert len(complete_runs()) == 1 and len(group_by_seed(complete_runs())) == 1
-    assert summary(complete_runs()).count("| 0 |") == 1
+    assert summary(complete_runs()).count("| random | 0 |") == 1
 
 
 def test_the_report_command_writes_what_it_prints(dataset, home):

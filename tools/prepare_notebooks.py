@@ -1,9 +1,8 @@
-"""Write the notebooks as nbval runs them: tiny, two seeds, folded solutions as cells at the end.
+"""Write the notebooks as nbval runs them: tiny and with two seeds.
 
     python tools/prepare_notebooks.py FOLDER     (the folder is replaced)
 """
 
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,19 +14,11 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 TINY = {"profile": "tiny", "n_seeds": 2}
 
 
-def folded_solutions(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the code under each folded "Solution" of the prose."""
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)```", prose, re.DOTALL)
-
-
 def prepared(path: Path) -> nbformat.NotebookNode:
-    """Return one notebook with tiny parameters and its folded solutions; stored outputs stay."""
+    """Return one notebook with tiny parameters; stored outputs stay."""
     known = papermill.inspect_notebook(path)
     tiny = {name: value for name, value in TINY.items() if name in known}
-    notebook = papermill.execute_notebook(path, None, tiny, prepare_only=True, progress_bar=False)
-    notebook.cells += [nbformat.v4.new_code_cell(code) for code in folded_solutions(notebook)]
-    return notebook
+    return papermill.execute_notebook(path, None, tiny, prepare_only=True, progress_bar=False)
 
 
 def main() -> None:

@@ -145,8 +145,8 @@ def share_near_interface(truth: Sequence[np.ndarray], predicted: Sequence[np.nda
 
 
 def worst_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
-    """Name the most frequent confusion: "nickel taken for YSZ (30% of the wrong pixels)"."""
+    """Name the most frequent confusion: "nickel taken for YSZ (30 % of the wrong pixels)"."""
     wrong = counts * (1 - np.eye(len(names), dtype=int))
     true, guess = np.unravel_index(wrong.argmax(), wrong.shape)
     share = wrong[true, guess] / max(wrong.sum(), 1)
-    return f"{names[true]} taken for {names[guess]} ({share:.0%} of the wrong pixels)"
+    return f"{names[true]} taken for {names[guess]} ({100 * share:.0f} % of the wrong pixels)"
