@@ -119,7 +119,7 @@ def draw_hero(dataset: Dataset, folder: Path) -> None:
     titles = [f"{name},\n{100 * value:.0f} % Dice" for name, value in zip(names, dice, strict=True)]
     figure = compare_predictions(one.images[0], one.labels[0], guesses, titles, one.phases,
                                  one.voxel_nm)
-    figure.savefig(folder / "hero.png", dpi=90)
+    figure.savefig(folder / "hero.png", dpi=90, bbox_inches="tight")
 
 
 # -- batch-norm statistics ------------------------------------------------------------------------
