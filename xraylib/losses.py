@@ -14,9 +14,10 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
             - (sum((1 - p)(1 - r)) + eps) / (sum(2 - p - r) + eps)
 
     from Sudre et al. 2017 (doi:10.1007/978-3-319-67558-9_28). Here p is the softmax of the logits
-    and r the one-hot target. The sums run over all pixels of the batch, per class. A class that is
-    absent from the target costs about 0.5, because its first term is about 0. Only where sum(p)
-    falls far below eps does that term become eps/eps and the loss -0.5, with a steep gradient.
+    and r the one-hot target. The sums run over all pixels of the batch, per class. Each fraction is
+    half a Dice score, 1/2 for a perfect prediction, so the loss of a perfect prediction is 0. A
+    class that is absent from the target costs about 0.5, because its first fraction is about 0.
+    (If sum(p) falls far below eps, that fraction becomes eps/eps = 1 and the loss -0.5.)
     Args:
         logits: float (B, C, H, W), any value.
         target: int64 (B, H, W), 0..C-1.

@@ -21,7 +21,8 @@ def add_noise(image: np.ndarray, noise_std: float, seed: int, number: int) -> np
     """
     if not noise_std >= 0:
         raise ParameterError(f"noise_std is {noise_std}; it must be at least 0 (grey levels).")
-    # The stream [seed, 0] belongs to the split of the data, so slice 0 has a stream of its own.
+    # NumPy draws the same numbers from [seed, 0] as from seed, which the split of the data uses.
+    # So slice 0 has a stream of its own.
     rng = np.random.default_rng([seed, number]) if number else random_stream(seed, SLICE_ZERO)
     noise = rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(image + np.float32(noise_std) * noise), 0, 65535).astype(np.uint16)

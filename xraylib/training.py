@@ -149,13 +149,19 @@ def build_unet(recipe: Recipe, seed: int, train_set: Slices, device: torch.devic
 class OneCycle(OneCycleLR):
     """The rate rises for a quarter of the steps, then falls (Smith and Topin, arXiv:1708.07120)."""
 
-    after_step, after_evaluation = OneCycleLR.step, lambda self, dice: None
+    after_step = OneCycleLR.step
+
+    def after_evaluation(self, dice: float) -> None:
+        """Ignore the score."""
 
 
 class Plateau(ReduceLROnPlateau):
     """The rate falls to a tenth when validation Dice has not risen for more than 5 evaluations."""
 
-    after_step, after_evaluation = lambda self: None, ReduceLROnPlateau.step
+    after_evaluation = ReduceLROnPlateau.step
+
+    def after_step(self) -> None:
+        """Wait for the next evaluation."""
 
 
 def make_optimiser(model: UNet, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycle | Plateau]:

@@ -83,7 +83,7 @@ class UNet(nn.Module):
             raise ParameterError(f"padding is {padding!r}; it must be 'same' or 'valid'.")
         self.width, self.depth, self.n_classes = width, depth, n_classes
         self.padding, self.in_channels = padding, in_channels
-        self.stride = 2**depth         # px whose square the poolings turn into one pixel
+        self.stride = 2**depth         # a pixel at the bottom stands for stride x stride px
         self.reach = 6 * self.stride   # px: how far away a pixel can still change a prediction
         # px lost on each side: 0 with padding, 92 at depth 4 without (572 -> 388 px)
         self.margin = 0 if padding == "same" else 6 * self.stride - 4
@@ -106,7 +106,8 @@ class UNet(nn.Module):
             raise ValueError(f"The input is {tuple(x.shape[2:])} px. Without padding this U-Net "
                              f"needs more than {2 * self.margin} px per side.")
         x = (x - self.grey[0]) / self.grey[1]       # B x 1 x H x W; mean 0, standard deviation 1
-        rest = 0 if self.margin == 0 else 4         # unpadded sides are a multiple of stride plus 4
+        # Sides must fit the poolings: a multiple of stride, plus 4 if no convolution pads.
+        rest = 0 if self.margin == 0 else 4
         ends = [end for side in reversed(sides) for end in (0, (rest - side) % self.stride)]
         x = F.pad(x, ends, mode="replicate")        # below and to the right; cropped off at the end
         x = self.stem(x)                                           # B x width x H x W
