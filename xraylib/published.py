@@ -61,17 +61,17 @@ def published_runs(experiment: str = "") -> list[Run]:
         load_plugins()
         return [run for name in EXPERIMENTS for run in published_runs(name)]
     path = _folder() / f"{experiment}.json"
-    return _read_runs(path, path.stat().st_mtime_ns) if path.exists() else []
+    return _read_runs(path, path.stat().st_mtime_ns, home()) if path.exists() else []
 
 
 @lru_cache(maxsize=32)
-def _read_runs(path: Path, _changed: int) -> list[Run]:
+def _read_runs(path: Path, _changed: int, place: Path) -> list[Run]:
     """Read the runs of an experiment, once per version of the file."""
     runs = []
     with text_of(path, REMEDY) as text:
         for row in json.loads(text)["runs"]:
             config = check_config(row["config"])
-            folder = home() / "runs" / config["experiment"] / config["digest"]
+            folder = place / "runs" / config["experiment"] / config["digest"]
             scores = check_scores(row["scores"], len(config["phases"]["names"]))
             weights = path.parent / "weights" / f"{row['name']}.safetensors"
             runs.append(Run(folder, config, check_history(row["history"]), scores, weights,

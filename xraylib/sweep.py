@@ -25,7 +25,7 @@ NOTEBOOK_ONLY = {"data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", 
 
 def parse_values(text: str) -> list[Any]:
     """Read the values of one parameter: of "5,10,15", or of "0:5" the numbers from 0 to 4.
-    Raises: ParameterError: The text looks like a range but is none, or is too long.
+    Raises: ParameterError if the text looks like a range but is none, or is too long.
     """
     words = {"True": True, "False": False, "None": None}
     start, colon, stop = text.partition(":")
@@ -43,7 +43,7 @@ def parameter_grid(experiment: str, axes: Mapping[str, Sequence], /,
     Args:
         experiment: Name of the experiment.
         axes, fixed: Values by parameter (the last varies fastest), and parameters with one value.
-    Raises: ParameterError: A value is impossible, two make the same run, or there are too many.
+    Raises: ParameterError if a value is impossible, two make the same run, or they are too many.
     """
     if unused := [name for name in axes if name in NOTEBOOK_ONLY]:
         raise ParameterError(f"a sweep does not use {unused[0]}. Vary what a run depends on, such "
