@@ -1,8 +1,10 @@
 """What several test files share: a small labelled data set, and a home of its own for each test."""
 
+import io
 from pathlib import Path
 
 import matplotlib
+import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -37,6 +39,18 @@ class Harmful:
 
     def __reduce__(self):
         return Path.mkdir, (self.folder,)
+
+
+def decoded(panel):
+    """The pixels that a panel shows, RGB uint8."""
+    (image,) = panel.children[1].children[0].children
+    png = matplotlib.image.imread(io.BytesIO(image.value))
+    return np.rint(255 * png[..., :3]).astype(np.uint8)
+
+
+def text(panel):
+    """The HTML that a panel shows."""
+    return panel.children[1].children[1].value
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,10 @@
 """The panels without a browser: moved by setting the values of their controls."""
 
-import io
 from dataclasses import replace
 
-import matplotlib.image
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, decoded, text
 
 from xraylib.data import NI_YSZ
 from xraylib.datasets import open_dataset
@@ -41,17 +39,6 @@ def clean_slices(run):
     """The validation slices of a run without their noisy copies."""
     val = config_of(run).draw(dataset_of(run).slices).val
     return val[val.noise_std == 0]
-
-
-def decoded(panel):
-    """The pixels that a panel shows, RGB uint8."""
-    (image,) = panel.children[1].children[0].children
-    png = matplotlib.image.imread(io.BytesIO(image.value))
-    return np.rint(255 * png[..., :3]).astype(np.uint8)
-
-
-def text(panel):
-    return panel.children[1].children[1].value
 
 
 def control(panel, description):

@@ -1,11 +1,9 @@
 """The panels of notebooks 5, 9 and 10, moved by setting the values of their controls."""
 
-import io
 
-import matplotlib.image
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, decoded, text
 
 import xraylib.widgets
 from xraylib.data import NI_YSZ, Phases, Slices
@@ -24,17 +22,6 @@ from xraylib.outlook.widgets import (
 )
 from xraylib.training import TRANSFORMS
 from xraylib.widgets import Prediction, error_numbers, picture
-
-
-def decoded(panel):
-    """The pixels that a panel shows, RGB uint8."""
-    (image,) = panel.children[1].children[0].children
-    png = matplotlib.image.imread(io.BytesIO(image.value))
-    return np.rint(255 * png[..., :3]).astype(np.uint8)
-
-
-def text(panel):
-    return panel.children[1].children[1].value
 
 
 def set_controls(panel, **values):
