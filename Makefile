@@ -75,7 +75,7 @@ publish: .venv/ready
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
 
 bench: .venv/ready
-	for name in start steps sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
+	for name in start steps threads sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
 	$(if $(DATA),for part in precision most five; do \
 	    $(BIN)/python tools/bench/time_to_dice.py $$part "$$DATA" || exit 1; done)
 

@@ -70,3 +70,22 @@ predict(UNet(2, 1), [np.zeros((16, 16), np.uint16)])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_one_thread_is_used_where_waiting_for_a_second_one_takes_longer(monkeypatch):
+    seconds = {1: 2.0, 4: 1.0}
+    chosen = []
+    monkeypatch.setattr(device, "_most_threads", lambda: 4)
+    monkeypatch.setattr(device, "_seconds_of_small_steps", seconds.__getitem__)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    assert device.set_threads() == 4  # a quiet machine
+    seconds[4] = 20.0
+    assert device.set_threads() == 1  # beside a busy program
+    assert device.set_threads(4) == 4 and device.set_threads(16) == 4  # as the run began
+    assert chosen == [4, 1, 4, 4]
+
+
+def test_the_time_of_small_steps_is_measured_on_that_many_threads():
+    before = torch.get_rng_state()
+    assert 0 < device._seconds_of_small_steps(1) < 60
+    assert torch.get_num_threads() == 1 and torch.equal(torch.get_rng_state(), before)

@@ -2,12 +2,13 @@
 
 import os
 import platform
+import time
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def best_device() -> torch.device:
@@ -70,6 +71,39 @@ def keep_freed_memory() -> Tensor:
     end = torch.empty(2**20, dtype=torch.uint8)
     blocks.clear()
     return end
+
+
+@cache
+def _most_threads() -> int:
+    """Return how many threads PyTorch was given at the start: OMP_NUM_THREADS, or all cores."""
+    return torch.get_num_threads()
+
+
+def set_threads(n: int = 0) -> int:
+    """Let PyTorch use n threads (0: all, or one if that is faster now); return the number.
+
+    Threads wait for each other after every operation. Beside a busy program, one of them always
+    comes late, and a training step takes 3 to 17 times as long as on one (tools/bench/RESULTS.md).
+    """
+    most = _most_threads()
+    candidates = [min(n, most)] if n else sorted({most, 1})
+    seconds = {each: _seconds_of_small_steps(each) for each in candidates if len(candidates) > 1}
+    chosen = min(seconds, key=seconds.__getitem__, default=candidates[0])
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def _seconds_of_small_steps(threads: int) -> float:
+    """Time a few training steps of two small convolutions on this many threads."""
+    torch.set_num_threads(threads)
+    with torch.random.fork_rng(devices=[]):
+        layers = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    images = torch.zeros(8, 8, 64, 64)
+    for step in range(9):
+        if step == 1:  # the first one only warms up
+            start = time.perf_counter()
+        layers(images).sum().backward()
+    return time.perf_counter() - start
 
 
 def environment_info() -> dict[str, str | int | None]:
