@@ -46,7 +46,7 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 .venv/ready: pyproject.toml tests/no-deps.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(PIP) --editable ".[notebooks,test,cluster]"
+	$(PIP) --editable ".[notebooks,test,cluster,export]"
 	$(PIP) --no-deps --requirement tests/no-deps.txt
 	touch $@
 
@@ -80,7 +80,7 @@ bench: .venv/ready
 	    $(BIN)/python tools/bench/time_to_dice.py $$part "$$DATA" || exit 1; done)
 
 prove: .venv/ready
-	for name in mutated volumes precisions; do $(BIN)/python tools/prove/$$name.py || exit 1; done
+	for name in mutated volumes precisions bioimage; do $(BIN)/python tools/prove/$$name.py || exit 1; done
 	for fault in kill disk; do $(BIN)/python tools/prove/faults.py $$fault || exit 1; done
 	for place in colab binder lowest newest; do $(BIN)/python tools/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tools/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real "$$DATA")

@@ -115,6 +115,17 @@ def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path, monkeypatch, f
     assert (tmp_path / "harm").exists()  # the pickle does run code where it is loaded
 
 
+def test_a_checkpoint_of_another_version_starts_again_with_a_warning(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "serialize", lambda state, run: serialize(
+            {name: part for name, part in state.items() if name not in ("best", "batches")}, run))
+        first = run_in(tmp_path)
+    with pytest.warns(UserWarning, match="last.pt was written by another version of the library: "
+                                         "it lacks batches, best. Training starts again"):
+        anew = run_in(tmp_path)
+    assert [row["dice"] for row in anew[0]] == [row["dice"] for row in first[0]]
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"recipe": replace(RECIPE, lr=2e-2)}])
 def test_a_checkpoint_of_another_run_starts_again_with_a_warning(tmp_path, change):
     run_in(tmp_path)

@@ -1,6 +1,5 @@
-"""Labelled slices in memory and on disk, their phases, and the random streams."""
+"""Labelled slices in memory, their phases, and the random streams."""
 
-import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -9,28 +8,10 @@ import tifffile
 from conftest import blobs
 
 from xraylib import data
-from xraylib.data import NI_YSZ, Phases, Slices, concatenate, load_slices, random_stream
+from xraylib.data import NI_YSZ, Phases, Slices, concatenate, random_stream
 from xraylib.errors import DataError
+from xraylib.losses import IGNORE
 from xraylib.noise import add_noise
-
-
-def test_what_is_saved_is_loaded(folder):
-    saved, loaded = blobs(40, 48, 40), load_slices(folder)
-    assert np.array_equal(loaded.images, saved.images) and loaded.images[0].dtype == np.uint16
-    assert np.array_equal(loaded.labels, saved.labels) and loaded.labels[0].dtype == np.uint8
-    assert loaded.numbers.tolist() == list(range(1, 41))
-    assert loaded.fingerprint() == saved.fingerprint()
-    assert loaded.phases == NI_YSZ and loaded.voxel_nm is None
-
-
-def test_loading_holds_one_copy_of_the_data(tmp_path):
-    data.save_slices(blobs(20, 256, 256), tmp_path / "set")
-    tracemalloc.start()
-    slices = load_slices(tmp_path / "set")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    held = sum(array.nbytes for array in (*slices.images, *slices.labels))
-    assert peak < 1.3 * held + 10**6
 
 
 def test_a_fingerprint_stays_the_same_from_version_to_version():
@@ -57,12 +38,13 @@ def test_a_subsample_is_evenly_spaced():
 def test_parts_of_a_set_and_joined_sets_hold_the_same_arrays():
     phases = Phases(("a", "b", "c"), (1, 2, 3), ("#000000",) * 3)
     blob = blobs(6, 8, 8)
-    slices = Slices(blob.images, blob.labels, blob.numbers, np.arange(6.0), phases, 5.0)
+    slices = Slices(blob.images, blob.labels, blob.numbers, np.arange(6.0), phases, (5.0, 5.0, 5.0),
+                    notes=("read from a stack.",))
     part = concatenate(slices[[4, 1]], slices[slices.numbers > 5])
     assert part.numbers.tolist() == [5, 2, 6] and part.noise_std.tolist() == [4, 1, 5]
     assert all(part.images[i] is slices.images[j] and part.labels[i] is slices.labels[j]
                for i, j in enumerate((4, 1, 5)))
-    assert part.phases == phases and part.voxel_nm == 5
+    assert part.phases == phases and part.voxel_nm == (5, 5, 5) and part.notes == slices.notes
 
 
 def test_mean_grey_level_of_each_phase():
@@ -102,8 +84,18 @@ def test_label_values_of_other_phases_are_read_and_refused(tmp_path):
     classes = data.classes_from_values(mask, tmp_path, two)
     assert classes.tolist() == [[0, 1], [1, 1]] and classes.dtype == np.uint8
     assert np.array_equal(data.values_from_classes(classes, two), mask)
-    with pytest.raises(DataError, match=r"other than \(7, 9\): 8 \(1 px\). Write 7 for void, 9 fo"):
+    with pytest.raises(DataError, match=r"without a meaning: 8 \(1 px\). Of .* 7 is void, 9 is"):
         data.classes_from_values(np.array([[7, 8]], np.uint8), tmp_path, two)
+
+
+def test_values_of_labels_have_the_type_that_holds_them():
+    classes = np.array([[0, 1], [IGNORE, 1]], np.uint8)
+    for values, ignore, dtype in (((7, 9), 255, np.uint8), ((0, 255), 1, np.uint8),
+                                  ((0, 65535), 255, np.uint16), ((255, 256), 0, np.uint16)):
+        phases = Phases.numbered(values)
+        found = data.values_from_classes(classes, phases)
+        assert found.dtype == dtype and phases.ignore_value == ignore
+        assert found.tolist() == [[values[0], values[1]], [ignore, values[1]]]
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -112,20 +104,6 @@ def test_label_values_of_other_phases_are_read_and_refused(tmp_path):
 def test_files_are_written_as_the_real_set_has_them(folder):
     mask = tifffile.imread(folder / "labels" / "slice_0001.tif")
     assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 128, 255}
-
-
-def test_files_are_paired_by_number_whatever_their_names(tmp_path):
-    image = np.arange(16 * 17, dtype=np.uint16).reshape(16, 17)
-    for number in (10, 9):
-        for kind, name, array in (
-            ("data", f"SOCprist{number:04d}.tiff", image + number),
-            ("labels", f"slice__{number:03d}.tif", np.full((16, 17), 128, np.uint8)),
-        ):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            tifffile.imwrite(tmp_path / kind / name, array)
-    slices = load_slices(tmp_path)
-    assert slices.numbers.tolist() == [9, 10]
-    assert slices.images[0][0, 0] == 9 and (np.stack(slices.labels) == 1).all()
 
 
 # -- random streams --------------------------------------------------------------------------------

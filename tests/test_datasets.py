@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import blobs
 
 from xraylib import datasets, synthetic
-from xraylib.data import NI_YSZ, Slices, classes_from_values, concatenate, load_slices, save_slices
-from xraylib.datasets import cut_window, open_dataset, split_slices
+from xraylib.data import NI_YSZ, Slices, classes_from_values, concatenate, save_slices
+from xraylib.datasets import cut_window, load_slices, open_dataset, split_slices
 from xraylib.errors import DataError
-from xraylib.tiff import list_tiffs, read_slice
+from xraylib.formats.file_names import list_tiffs
+from xraylib.formats.tiff import read_slice
 
 
 def split(n, *arguments, **keywords):
@@ -93,6 +95,10 @@ def test_only_neighbours_in_order_are_neighbours():
     for wrong in ([0, 2], [1, 0], [0, 0, 1]):
         with pytest.raises(DataError, match='Set split to "block"'):
             datasets.require_neighbours(slices[wrong])
+    slices.labels[2], slices.images[2] = slices.labels[2][:, :5], slices.images[2][:, :5]
+    datasets.require_neighbours(slices[3:])
+    with pytest.raises(DataError, match="2 sizes, from 8 x 5 px to 8 x 8 px.*Crop all slices"):
+        datasets.require_neighbours(slices)
 
 
 @pytest.mark.parametrize(("n", "asked", "given", "fits"), [
@@ -117,7 +123,24 @@ def test_a_folder_gives_its_last_tenth_after_a_gap_to_the_test_set(folder):
     opened = open_dataset("tiny", str(folder))
     assert opened.test.numbers.tolist() == [37, 38, 39, 40]
     assert opened.slices.numbers.tolist() == list(range(1, 36))
-    assert opened.fingerprint == load_slices(folder).fingerprint()
+    assert np.array_equal(opened.slices.labels, load_slices(folder).labels[:35])
+
+
+def test_a_fingerprint_of_a_folder_changes_with_pixels_phases_and_grey_levels(folder):
+    def fingerprint():
+        return open_dataset("tiny", folder).fingerprint
+
+    before, path, toml = fingerprint(), folder / "data/slice_0007.tif", folder / "dataset.toml"
+    assert before == fingerprint() and len(before) == 16
+    content, text = path.read_bytes(), toml.read_text()
+    tifffile.imwrite(path, tifffile.imread(path) ^ 1)
+    assert fingerprint() != before
+    path.write_bytes(content)
+    for old, new in (("pore", "void"), ("#d55e00", "#000001")):
+        toml.write_text(text.replace(old, new))
+        assert fingerprint() != before
+    toml.write_text(text)
+    assert fingerprint() == before
 
 
 @pytest.mark.parametrize("name", ["set", "built-in"])
@@ -132,10 +155,26 @@ def test_a_relative_folder_is_opened_again_from_anywhere(tmp_path, monkeypatch, 
     assert again.fingerprint == opened.fingerprint != datasets.built_in_fingerprint("tiny")
 
 
-def test_fewer_than_ten_slices_are_refused(tmp_path):
+def test_fewer_than_ten_slices_are_refused_unless_they_are_meant(tmp_path):
     save_slices(blobs(9, 16, 16), tmp_path / "set")
-    with pytest.raises(DataError, match="holds 9 labelled slices. At least 10 are needed"):
+    with pytest.raises(DataError, match="holds 9 labelled slices. At least 10 are needed .* 11, w"):
         open_dataset("tiny", tmp_path / "set")
+    opened = open_dataset("tiny", tmp_path / "set", min_slices=1)
+    assert opened.slices.numbers.tolist() == list(range(1, 10)) and len(opened.test) == 0
+    assert opened.test.phases == opened.slices.phases and opened.test.numbers.dtype.kind == "i"
+
+
+def test_what_the_labels_mean_is_printed_once(folder, capsys):
+    (folder / "dataset.toml").unlink()
+    open_dataset("tiny", folder)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"Labels in {folder}:"
+    assert [line.split(" (")[0] for line in said[1:4]] == [
+        "value 0 -> phase 0", "value 128 -> phase 1", "value 255 -> phase 2"]
+    assert said[4:] == ["The grey levels are uint16 and are used unchanged."]
+    open_dataset("tiny", folder)
+    open_dataset("tiny")
+    assert capsys.readouterr().out == ""
 
 
 # -- built-in slices -------------------------------------------------------------------------------
@@ -144,7 +183,8 @@ def test_fewer_than_ten_slices_are_refused(tmp_path):
 def test_built_in_slices_are_generated_once_and_complete(home, monkeypatch):
     first = open_dataset("tiny")
     assert (len(first.slices), len(first.test)) == (48, 8) and first.slices.shape == (128, 128)
-    assert first.origin == ("tiny", "") and first.slices.voxel_nm == first.test.voxel_nm == 18.4
+    assert first.origin == ("tiny", "") and first.slices.phases == NI_YSZ
+    assert first.slices.voxel_nm == first.test.voxel_nm == (18.4, 18.4, 18.4)
     place = home / "data/built-in"
     folders = sorted(path.name for path in place.iterdir())
     assert folders == ["v2-48x128-seed0", "v2-8x128-seed1"]
@@ -167,6 +207,29 @@ def test_built_in_slices_are_the_same_as_ever():
     assert datasets.VERSION == 2
     assert open_dataset("tiny").slices.fingerprint() == "1a8ba9bfa189459d"
     assert open_dataset("tiny").test.fingerprint() == "d9d4db4c7b958659"
+
+
+def test_built_in_slices_of_older_versions_have_no_dataset_file(home):
+    first, folder = open_dataset("tiny"), datasets.built_in_folder(48, 128, datasets.SEED)
+    given = load_slices(folder)  # as a reader's folder, by its dataset.toml
+    assert given.phases == NI_YSZ and given.voxel_nm == first.slices.voxel_nm
+    assert given.fingerprint() == first.slices.fingerprint()
+    for name in ("dataset.toml", "checksum.txt"):
+        (folder / name).unlink()
+    again = open_dataset("tiny").slices
+    assert again.fingerprint() == first.slices.fingerprint() and again.phases == NI_YSZ
+    assert not (folder / "dataset.toml").exists() and (folder / "checksum.txt").exists()
+
+
+@pytest.mark.parametrize(("kind", "change"), [
+    ("data", lambda array: np.random.default_rng(0).integers(0, 65536, array.shape, np.uint16)),
+    ("labels", np.zeros_like), ("truth", np.zeros_like)])
+def test_built_in_slices_that_were_changed_are_refused(home, kind, change):
+    path = datasets.built_in_folder(8, 128, datasets.TEST_SEED) / kind / "slice_1003.tif"
+    datasets.built_in(8, 128, datasets.TEST_SEED)
+    tifffile.imwrite(path, change(tifffile.imread(path)))
+    with pytest.raises(DataError, match="is damaged .its pixels are not those .* Delete this"):
+        datasets.built_in(8, 128, datasets.TEST_SEED)
 
 
 def test_built_in_slices_that_break_off_leave_nothing_behind(home, monkeypatch):

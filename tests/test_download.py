@@ -19,9 +19,11 @@ from pathlib import Path
 import pooch
 import pytest
 
-from xraylib import download
+from xraylib.data import NI_YSZ, dataset_file
 from xraylib.errors import DownloadError
 from xraylib.files import packaged_data
+from xraylib.formats import download
+from xraylib.formats.layouts import DATASET_FILE, read_dataset_file
 
 resource = pytest.importorskip("resource")
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,8 +141,9 @@ def source(tmp_path, monkeypatch):
 
 
 def tree(folder):
-    """Every file and link below a folder with its content."""
-    paths = [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+    """Every downloaded file and link below a folder with its content."""
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()
+             and path.name != DATASET_FILE]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
@@ -162,13 +165,21 @@ def refusal(source, folder):
 def test_every_file_arrives_checked_and_nothing_else(source, tmp_path, capsys):
     folder = download.download_real_data(tmp_path / "got")
     assert folder == tmp_path / "got" and tree(folder) == source.files
-    assert sorted(path.name for path in folder.iterdir()) == ["data", "labels"]
+    assert sorted(path.name for path in folder.iterdir()) == ["data", DATASET_FILE, "labels"]
     assert all((folder / name).stat().st_mode & 0o044 == 0o044 for name in source.files)
     told = capsys.readouterr().out
     for words in ("De Angelis", "10.5281/zenodo.1040274", "cite", "magn2998", "states no licence",
                   "not to be redistributed", source.url + ZIP, source.url + "/labels"):
         assert words in told
     assert told.splitlines()[-1].endswith(f"data_dir: {folder}")
+
+
+def test_the_phases_are_named_unless_the_reader_has_named_them(source, tmp_path):
+    folder = download.download_real_data(tmp_path / "got")
+    assert read_dataset_file(folder) == dataset_file(NI_YSZ, (18.4, 18.4, 18.4))
+    (folder / DATASET_FILE).write_text("ignore = [0]")
+    download.download_real_data(folder)
+    assert (folder / DATASET_FILE).read_text() == "ignore = [0]"
 
 
 def test_a_second_call_asks_only_for_what_is_missing_or_damaged(source, tmp_path):

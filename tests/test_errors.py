@@ -9,6 +9,7 @@ from xraylib.errors import (
     WeightsError,
     XraylibError,
     one_line_message,
+    printable,
 )
 
 
@@ -18,6 +19,13 @@ from xraylib.errors import (
     (OSError("Ä µm"), "Ä µm"), (ValueError("x" * 300), "x" * 200 + " ...")])
 def test_a_message_becomes_one_printable_line(error, line):
     assert one_line_message(error) == line and line.isprintable()
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("Ä µm ±", "Ä µm ±"), ("x\rerror: all is well\x1b[31m\n", r"x\rerror: all is well\x1b[31m\n"),
+    ("s\udcff\u202e", r"s\udcff\u202e"), ("x" * 701, "x" * 500 + " ... " + "x" * 200)])
+def test_a_message_is_one_printable_line_of_bounded_length(text, line):
+    assert printable(text) == str(DataError(text)) == line and line.isprintable()
 
 
 @pytest.mark.parametrize("kind", [DataError, ParameterError, RunError, WeightsError])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import blobs
 
-from xraylib import figures
-from xraylib.data import NI_YSZ, Phases, Slices
+from xraylib import data, figures
+from xraylib.data import NI_YSZ, UNLABELLED, Phases, Slices
 from xraylib.figures import _zoom as zoom
 from xraylib.figures import (
     compare_predictions,
@@ -20,10 +20,19 @@ from xraylib.figures import (
     show_slice,
     worst_place,
 )
+from xraylib.losses import IGNORE
 
 FOUR = Phases(("a", "b", "c", "d"), (0, 85, 170, 255),
               ("#d55e00", "#009e73", "#0072b2", "#cc79a7"))
 TWO = Phases(("pore", "solid"), (0, 255), ("#d55e00", "#0072b2"))
+
+
+def partly_labelled(n: int) -> Slices:
+    """Slices of 60 x 60 px, each with a square and a line without labels."""
+    slices = blobs(n, 60, 60)
+    for label in slices.labels:
+        label[20:40, 10:30], label[55] = IGNORE, IGNORE
+    return slices
 
 
 @pytest.mark.parametrize("palette", ["safe", "rgb"])
@@ -35,6 +44,16 @@ def test_wrong_pixels_have_the_colour_of_their_true_phase_and_right_ones_are_gre
     assert np.array_equal(wrong, phases.palette(palette))
     assert (right == right[:, :1]).all() and (np.diff(right[:, 0].astype(int)) > 0).all()
     assert np.array_equal(mask_image(classes[None], phases, palette)[0], phases.palette(palette))
+
+
+@pytest.mark.parametrize("phases", [TWO, FOUR])
+def test_pixels_without_a_label_are_pale_grey_and_never_wrong(phases):
+    truth = np.array([[IGNORE, 0, 1]], np.uint8)
+    predicted = np.array([[1, 0, 0]], np.uint8)
+    (unlabelled, right, wrong), = error_image(truth, predicted, phases)
+    assert unlabelled.tolist() == list(UNLABELLED) and (right < 20).all()
+    assert np.array_equal(wrong, phases.palette()[1])
+    assert mask_image(truth, phases)[0, 0].tolist() == list(UNLABELLED)
 
 
 def test_the_posters_palette_is_red_green_blue():
@@ -51,7 +70,7 @@ def test_lines_that_stand_for_no_phase_have_no_colour_of_a_phase():
     (501, 18.4, 1000, "1 µm"), (160, 18.4, 500, "500 nm"), (1000, 25_000, 5e6, "5 mm"),
     (100, 5, 100, "100 nm"), (2000, 0.5, 200, "200 nm"), (300, 650, 20_000, "20 µm")])
 def test_a_scale_bar_has_a_round_length(ax, width, voxel_nm, length, text):
-    show_slice(np.zeros((40, width), np.uint16), ax, "a slice", voxel_nm)
+    show_slice(np.zeros((40, width), np.uint16), ax, "a slice", (1.0, 2.0, voxel_nm))
     (bar,), (label,) = ax.patches, ax.texts
     assert bar.get_width() == pytest.approx(length / voxel_nm) and label.get_text() == text
     assert 0.08 * width < bar.get_width() <= 0.2 * width
@@ -64,7 +83,8 @@ def test_a_slice_without_a_voxel_size_has_no_scale_bar(ax):
 
 def test_figures_of_a_readers_slices_have_no_scale_bar():
     slices = blobs(1, 60, 60)
-    for part, bars in ((replace(slices, voxel_nm=None), 0), (replace(slices, voxel_nm=20), 1)):
+    for voxel_nm, bars in ((None, 0), ((9, 9, 20), 1)):
+        part = replace(slices, voxel_nm=voxel_nm)
         (image,), (truth,) = part.images, part.labels
         for fig in (error_panels(part, [truth], ["one"]),
                     compare_predictions(image, truth, [truth], ["one"], part.phases,
@@ -89,6 +109,15 @@ def test_shares_in_a_histogram_add_up_to_one(ax):
     assert sum(patch.get_data().values.sum() for patch in ax.patches) == pytest.approx(1, abs=0.01)
 
 
+def test_a_histogram_takes_slices_of_any_sizes_and_counts_the_labelled_pixels(ax):
+    slices = replace(partly_labelled(3), phases=FOUR)
+    slices.images[1], slices.labels[1] = slices.images[1][:30], slices.labels[1][:30]
+    figures.grey_histogram(slices, ax)
+    shares = [patch.get_data().values.sum() for patch in ax.patches]
+    known = np.concatenate([label[label != IGNORE] for label in slices.labels])
+    assert shares == pytest.approx(np.bincount(known, minlength=4) / len(known), abs=0.01)
+
+
 def test_a_profile_from_the_darkest_to_the_brightest_phase(ax):
     label = np.zeros((3, 40), np.uint8)
     label[:, :5], label[1, 20:] = 1, 2
@@ -101,6 +130,16 @@ def test_a_profile_from_the_darkest_to_the_brightest_phase(ax):
         names = [NI_YSZ.names[phase] for phase in order]
         assert [text.get_text() for text in ax.texts] == names
         assert f"true {names[0]} on the left, true {names[2]} on the right" in ax.get_xlabel()
+
+
+def test_a_profile_keeps_to_labelled_pixels(ax):
+    slices = partly_labelled(2)
+    for label in slices.labels:
+        label[:, 40:] = IGNORE
+    figures.edge_profile(slices, ax)
+    assert [text.get_text() for text in ax.texts] == list(NI_YSZ.names)
+    means = data.mean_grey_levels(slices)
+    assert means == pytest.approx([21500, 35200, 41500], abs=100)
 
 
 def test_slices_without_such_an_edge_or_such_a_phase_still_have_a_profile(ax):
@@ -117,7 +156,7 @@ def test_slices_without_such_an_edge_or_such_a_phase_still_have_a_profile(ax):
 
 def test_positions_of_a_profile_are_in_micrometres_only_if_the_voxel_size_is_known(ax):
     images = [np.arange(40, dtype=np.uint16).reshape(4, 10)] * 2
-    figures.line_profile(images, ["noisy", "original"], ax, 2, voxel_nm=500)
+    figures.line_profile(images, ["noisy", "original"], ax, 2, voxel_nm=(9, 9, 500))
     assert ax.lines[0].get_xdata()[-1] == 4.5 and ax.get_xlabel() == "position, µm"
     assert ax.lines[1].get_ydata().tolist() == list(range(20, 30))
     ax.clear()
@@ -201,6 +240,23 @@ def test_errors_have_a_row_per_slice_with_the_share_of_wrong_pixels():
     assert titles[1] == "0.00 % wrong" and titles[6] == "10.00 % wrong"
     fig.canvas.draw()
     plt.close(fig)
+
+
+@pytest.mark.parametrize("phases", [TWO, FOUR])
+def test_the_share_of_wrong_pixels_is_that_of_the_labelled_ones(phases):
+    slices = replace(partly_labelled(1), phases=phases)
+    (image,), (truth,) = slices.images, [label % len(phases) for label in slices.labels]
+    truth[slices.labels[0] == IGNORE] = IGNORE
+    guess = np.where(truth == 0, 1, 0).astype(np.uint8)  # all wrong
+    guess[:30] = truth[:30] % 4
+    share = f"{100 * (truth[30:] != IGNORE).sum() / (truth != IGNORE).sum():.2f} % wrong"
+    for fig in (error_panels(replace(slices, labels=[truth]), [guess], ["one"]),
+                compare_predictions(image, truth, [guess], ["one"], phases, (9, 9, 20))):
+        assert any(share in ax.get_title() for ax in fig.axes)
+        assert [text.get_text() for text in fig.legends[0].get_texts()] == [
+            *phases.names, "no label"]
+        fig.canvas.draw()
+        plt.close(fig)
 
 
 def test_predictions_of_several_networks_are_compared_at_one_place():

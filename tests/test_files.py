@@ -1,6 +1,8 @@
 """Writing is complete or not at all, and only the leftovers of killed writers are removed."""
 
+import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from xraylib import files
+from xraylib.errors import DataError
 
+LEFTOVER = f".0123456789abcdef{files.SUFFIX}"
 posix = pytest.mark.skipif(files.fcntl is None, reason="needs the locks of POSIX")
 
 
@@ -28,6 +32,16 @@ def test_home_is_the_environment_variable_then_the_repository(monkeypatch, tmp_p
     monkeypatch.setattr(files, "__file__", str(tmp_path / "site/xraylib/files.py"))
     monkeypatch.chdir(tmp_path)
     assert files.home() == tmp_path
+
+
+def test_a_path_has_a_name_and_no_links(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "circle").symlink_to("circle")
+    assert files.real_path("~/link/a") == (tmp_path / "there/a").resolve()
+    assert files.real_path(tmp_path / "circle").name == "circle"
+    with pytest.raises(DataError, match="the name of a file or folder is empty"):
+        files.expand_user("")
 
 
 def test_packaged_data_is_found_in_the_repository_and_in_a_package(tmp_path, monkeypatch):
@@ -98,6 +112,56 @@ def test_the_first_of_two_exclusive_files_stays(tmp_path, monkeypatch):
     assert (tmp_path / "b").read_bytes() == b"first" and not leftovers(tmp_path)
 
 
+def test_text_is_utf_8_and_may_hold_names_that_are_not(tmp_path):
+    with files.atomic_file(tmp_path / "a", "w") as file:
+        file.write("±\udcff")
+    assert (tmp_path / "a").read_bytes() == "±\\udcff".encode()
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")  # as a write says it: without a name
+
+
+@pytest.mark.parametrize("error", [FULL, OSError("4096 requested and 100 written")])
+def test_an_error_of_the_system_names_the_file_of_the_reader(tmp_path, error):
+    """Defect: a full disk was reported without a name, or with that of a temporary file."""
+    path = tmp_path / "a"
+    with pytest.raises(OSError, match="No space left") as raised, files.atomic_file(path):
+        raise error
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+
+
+def test_an_error_in_a_temporary_folder_names_the_folder_of_the_reader(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, files.atomic_folder(tmp_path / "new") as part:
+        (part / "missing/b").touch()
+    assert raised.value.filename == str(tmp_path / "new/missing/b")
+    with pytest.raises(ValueError, match="^not of the system$"), files.atomic_file(tmp_path / "a"):
+        raise ValueError("not of the system")
+    with pytest.raises(FileNotFoundError) as raised, files.atomic_file(tmp_path / "a"):
+        (tmp_path / "another").read_bytes()
+    assert str(raised.value.filename) == str(tmp_path / "another")
+
+
+@posix
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="It is not a file") as raised:
+        files.read_regular(tmp_path / "pipe")
+    assert raised.value.filename == str(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"all")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_regular(tmp_path / "link") == b"all"
+
+
+def test_a_temporary_name_depends_on_neither_process_nor_machine(tmp_path):
+    """Defect: what another node of a cluster left behind stayed for ever."""
+    names = []
+    for _ in range(2):
+        with files.atomic_file(tmp_path / "a"):
+            names += [path.name for path in leftovers(tmp_path)]
+    assert len({*names}) == 2
+    assert all(re.fullmatch(rf"\.[0-9a-f]{{16}}{re.escape(files.SUFFIX)}", name) for name in names)
+
+
 @posix
 def test_permissions_follow_the_umask(tmp_path):
     before = os.umask(0o027)
@@ -115,8 +179,8 @@ def test_permissions_follow_the_umask(tmp_path):
 def test_a_planted_link_of_a_guessed_name_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
-    (tmp_path / f".guessed{files.SUFFIX}").symlink_to(victim)
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0123456789abcdef")
+    (tmp_path / LEFTOVER).symlink_to(victim)
     with pytest.raises(FileExistsError), files.atomic_file(tmp_path / "a") as file:
         file.write(b"theirs")
     with pytest.raises(FileExistsError):
@@ -175,8 +239,10 @@ def test_the_folder_of_a_killed_process_is_removed_by_the_next_one(tmp_path, wri
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_only_names_with_the_suffix_are_leftovers(tmp_path):
-    names = [f".a.part{os.getpid()}@host", "a.tmp", f"{files.SUFFIX}.d", f"a{files.SUFFIX}s"]
+def test_only_names_that_the_library_gives_are_leftovers(tmp_path):
+    """Defect: a reader's own folder, named alike, was removed with what was in it."""
+    names = [f".a.part{os.getpid()}@host", "a.tmp", f"{LEFTOVER}.d", f"{LEFTOVER}s",
+             f"my{files.SUFFIX}", f".my{files.SUFFIX}", f"my{LEFTOVER}"]
     for name in names:
         (tmp_path / name).mkdir()
     files.remove_leftovers(tmp_path)
@@ -215,7 +281,7 @@ def test_writers_and_removers_at_the_same_time_lose_nothing(tmp_path):
 
 def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
-    (tmp_path / f"a{files.SUFFIX}").touch()
+    (tmp_path / LEFTOVER).touch()
     files.remove_leftovers(tmp_path)
     files.write_json(tmp_path / "b", {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{files.SUFFIX}", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LEFTOVER, "b"]

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xraylib import tiles
-from xraylib.data import NI_YSZ, Phases
+from xraylib.data import NI_YSZ, GreyScale, Phases
 from xraylib.device import autocast
 from xraylib.errors import ParameterError, WeightsError
 from xraylib.inference import (
@@ -97,6 +97,43 @@ def test_weights_of_older_versions_are_2d_networks_of_pore_ysz_and_nickel(tmp_pa
         save_file(model.state_dict(), tmp_path / "old.safetensors", OLD_FACTS | extra)
         loaded = load_weights(tmp_path / "old.safetensors")
         assert type(loaded) is UNet and same_weights(model, loaded) and loaded.phases == NI_YSZ
+
+
+def test_grey_levels_come_back_as_they_were_saved(tmp_path):
+    model = a_network()
+    model.grey_scale = GreyScale("float32", 812.5, -300.0)
+    model.grey_quantiles = np.sort(np.random.default_rng(0).uniform(0, 65535, 101))
+    save_weights(model, tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert loaded.grey_scale == model.grey_scale
+    assert loaded.grey_quantiles == pytest.approx(model.grey_quantiles, abs=0.05)
+    save_weights(loaded, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (
+        tmp_path / "w.safetensors").read_bytes()
+
+
+def test_weights_without_grey_levels_get_those_of_mean_and_standard_deviation(tmp_path):
+    save_weights(a_network(), tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors")
+    levels = loaded.grey_quantiles
+    assert loaded.grey_scale == GreyScale() and levels.shape == (101,)
+    assert levels.mean() == pytest.approx(30000) and levels.std() == pytest.approx(8000, rel=0.05)
+    assert levels[[50, 84]] == pytest.approx([30000, 38000], rel=0.02)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("grey_quantiles", [1.0] * 100), ("grey_quantiles", [[1.0]] * 101),
+    ("grey_quantiles", list(range(101, 0, -1))), ("grey_quantiles", [float("nan")] * 101),
+    ("grey_quantiles", [1e999] * 101), ("grey_quantiles", "high"), ("grey_quantiles", {"a": 1}),
+    ("grey_scale", {"gain": 0}), ("grey_scale", {"gain": -1}), ("grey_scale", {"gain": "257"}),
+    ("grey_scale", {"gain": float("inf")}), ("grey_scale", {"offset": float("nan")}),
+    ("grey_scale", {"dtype": "grey"}), ("grey_scale", {"dtype": "object"}),
+    ("grey_scale", {"dtype": 16}), ("grey_scale", {"colour": 1}), ("grey_scale", [1])])
+def test_impossible_grey_levels_are_refused(tmp_path, name, value):
+    save_file(UNet(2, 1).state_dict(), tmp_path / "w.safetensors",
+              OLD_FACTS | {name: json.dumps(value)})
+    with pytest.raises(WeightsError, match="not a weights file of this library"):
+        load_weights(tmp_path / "w.safetensors")
 
 
 def test_phases_that_do_not_fit_are_not_saved(tmp_path):

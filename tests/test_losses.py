@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from xraylib.losses import dice_loss, total_loss
+from xraylib.losses import IGNORE, dice_loss, total_loss
 
 HALVES = torch.tensor([[0, 0, 1, 1]] * 4)[None]            # left half 0, right half 1
 SHIFTED = torch.tensor([[0, 1, 1, 1]] * 4)[None]           # one column of 0 taken for 1
@@ -84,3 +84,43 @@ def test_the_gradient_is_that_of_the_value_in_float64(loss, phases):
     logits = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     assert loss(logits, target).dtype == torch.float64
     assert torch.autograd.gradcheck(loss, (logits, target))
+
+
+# -- pixels without a label ------------------------------------------------------------------------
+
+
+def partly_labelled(phases):
+    """Logits, a target of which two thirds are labelled, and where it is."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(3, phases, 7, 8, generator=generator, dtype=torch.float64)
+    target = torch.randint(phases, (3, 7, 8), generator=generator)
+    known = torch.rand(target.shape, generator=generator) < 2 / 3
+    return logits.requires_grad_(), target.where(known, IGNORE), known
+
+
+@pytest.mark.parametrize("loss", [dice_loss, total_loss])
+@pytest.mark.parametrize("phases", [2, 3, 16])
+def test_the_loss_is_that_of_the_labelled_pixels_alone(loss, phases):
+    logits, target, known = partly_labelled(phases)
+    value = loss(logits, target)
+    value.backward()
+    alone = logits.detach().movedim(1, -1)[known].T[None, :, None].requires_grad_()
+    expected = loss(alone, target[known][None, None])
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+    gradient = logits.grad.movedim(1, -1)
+    assert not gradient[~known].any()
+    assert torch.allclose(gradient[known].T, alone.grad[0, :, 0], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [dice_loss, total_loss])
+def test_the_gradient_of_a_part_is_that_of_the_value(loss):
+    logits, target, _ = partly_labelled(3)
+    assert torch.autograd.gradcheck(loss, (logits, target))
+
+
+def test_without_any_label_there_is_nothing_to_learn():
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    value = total_loss(logits, torch.full((2, 4, 4), IGNORE))
+    value.backward()
+    assert value.item() == 0 and not logits.grad.any() and logits.grad.isfinite().all()

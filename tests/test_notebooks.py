@@ -24,7 +24,7 @@ CHECK_OUTPUT = "nbval-check-output"  # tag of the cells whose output nbval compa
 HIDDEN = {  # what JupyterLab and Colab need to hide what a tag hides in Jupyter Book
     "hide-input": {"source_hidden": True},
     "hide-cell": {"source_hidden": True, "outputs_hidden": True}}
-MAKE_FIGURE = {"subplots", "figure", "error_panels", "compare_predictions"}
+MAKE_FIGURE = {"subplots", "figure", "error_panels", "compare_predictions", "draw_along_z"}
 SHOW_FIGURE = {"display_figure", "save_figure"}  # both take the caption last
 EXERCISE = re.compile(r"(\d+)\. \*\((easy|medium|hard)\)\* \S")
 every = pytest.mark.parametrize("name", NOTEBOOKS)

@@ -43,6 +43,23 @@ def test_sizes_may_be_shares_of_a_slice():
         {"n_train": 1, "slice_share": 0.25}, {"n_train": 5, "slice_share": None}]
 
 
+@pytest.mark.parametrize(("text", "read"), [
+    ("[]", []), ("[2,3]", [2, 3]), ("[0.25, 5]", [0.25, 5])])
+def test_lists_may_be_text_as_papermill_passes_them(text, read):
+    assert check_parameters(sizes=text) == {"sizes": read}
+    assert check_parameters(crops="[32, 64]") == {"crops": [32, 64]}
+    assert check_parameters(transforms="[]") == {"transforms": ()}
+    assert check_parameters(transforms="['noise', \"blur\"]")["transforms"] == ("blur", "noise")
+    with pytest.raises(ParameterError, match=r"sizes\[1\] is 'x'; it must be"):
+        check_parameters(sizes="[2,x]")
+
+
+def test_minus_zero_is_zero():
+    one, other = (configure("02_noisy_train", profile="tiny", noise_std=zero)
+                  for zero in (0, "-0.0"))
+    assert one.digest("") == other.digest("")
+
+
 @pytest.mark.parametrize("value", [["noise", "blur"], ("noise", "blur"), "noise+blur"])
 def test_transforms_are_a_list_or_names_joined_by_a_plus(value):
     """Defect: `sweep -p transforms=noise` was always refused."""
@@ -180,9 +197,19 @@ def test_what_a_run_depends_on_tells_digests_apart_and_what_is_off_does_not():
 def test_what_has_its_default_is_no_part_of_the_digest():
     """So that a parameter that is added later renames no run."""
     facts = configure("01_baseline", profile="laptop").facts()
-    assert not {"split_seed", "slice_share"} & set(facts)
+    assert not {"split_seed", "slice_share", "fold"} & set(facts)
     assert not {"transforms", "noise_std_min", "noise_std_max", "padding", "network"} & set(
         facts["recipe"])
+
+
+def test_each_fold_is_a_run_of_its_own_and_only_where_there_are_folds():
+    configs = [configure("11_your_material", profile="tiny", fold=fold) for fold in (None, 0, 1, 2)]
+    assert [config.fold for config in configs] == [None, 0, 1, 2]
+    assert len({config.digest("a") for config in configs}) == 4
+    assert configure("01_baseline", profile="tiny", fold=1) == configure(
+        "01_baseline", profile="tiny")
+    with pytest.raises(ParameterError, match="fold is -1; it must be a whole number from 0 to 100"):
+        configure("11_your_material", profile="tiny", fold=-1)
 
 
 def test_the_seed_draws_which_slice_trains_and_the_seed_of_the_split_draws_it_alone():

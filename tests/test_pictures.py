@@ -12,6 +12,7 @@ from xraylib import widgets
 from xraylib.data import NI_YSZ, Phases, Slices
 from xraylib.figures import grey_picture, mask_image, pictures_in_a_row
 from xraylib.inference import predict
+from xraylib.losses import IGNORE
 from xraylib.metrics import score_masks
 from xraylib.noise import add_noise
 from xraylib.unet import UNet
@@ -91,6 +92,16 @@ def test_a_png_holds_the_pixels_of_a_picture():
     assert (np.rint(255 * decoded[..., :3]) == shown).all() and (decoded[..., 3:] == 1).all()
 
 
+def test_pixels_without_a_label_are_never_wrong():
+    truth = TRUTH.copy()
+    truth[0], truth[2:] = IGNORE, IGNORE  # of row 1, one pixel of six is wrong
+    overlay, image = (picture(kind, IMAGE, truth, PREDICTION, NI_YSZ)
+                      for kind in ("overlay", "image"))
+    assert np.argwhere((overlay != image).any(2)).tolist() == [[1, 5]]
+    text = error_numbers(Slices([IMAGE], [truth], np.array([7])), WRONG)
+    assert "16.67 %" in text and "nan" not in text
+
+
 def test_a_prediction_is_made_once(monkeypatch):
     torch.manual_seed(0)
     model, slices, calls = UNet(4, 1).eval(), blobs(3, 48, 40), []
@@ -109,8 +120,9 @@ def test_a_prediction_is_made_once(monkeypatch):
 
 def test_numbers_are_those_of_the_slice():
     text, scores = error_numbers(ONE, WRONG), score_masks([WRONG], ONE)
-    assert scores.dice[0] == pytest.approx([2 * 17 / (18 + 18), 0, 2 * 17 / (18 + 17)])
-    assert f"{100 * scores.mean:.2f} %" in text and "5.56 %" in text             # 2 of 36
+    assert scores.dice[0] == pytest.approx([2 * 17 / 36, np.nan, 2 * 17 / 35], nan_ok=True)
+    assert f"{100 * scores.mean:.2f}<" in text and "5.56 %" in text              # 2 of 36
+    assert text.count("<td") == text.count("</td") and ">–<" in text             # no YSZ
     assert "pore → YSZ" in text and "nickel → pore" in text
     assert "none is wrong" in error_numbers(ONE, TRUTH)
 

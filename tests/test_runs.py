@@ -20,6 +20,7 @@ from xraylib.experiments import EXPERIMENTS
 from xraylib.metrics import evaluate
 from xraylib.params import configure
 from xraylib.runs import config_of, dataset_of, folder_of, load_run, run_experiment
+from xraylib.tables import complete_runs, summary
 from xraylib.training import TRANSFORMS
 
 
@@ -84,6 +85,27 @@ def test_a_run_with_noise_is_tested_on_noisy_copies_too(dataset):
     assert len(run.scores["val"].numbers) == 12
     assert set(run.history[0]) >= {"dice_clean", "dice_noisy"}
     assert (run.scores["test_noisy"].noise_std == 3000).all()
+
+
+def test_a_run_without_a_test_set_is_scored_on_what_it_leaves_out(tmp_path):
+    save_slices(blobs(3, 24, 24), tmp_path / "few")
+    dataset = open_dataset("tiny", tmp_path / "few", min_slices=1)
+    configs = [configure("11_your_material", profile="tiny", steps=2, fold=n) for n in (0, 2)]
+    everything, fold = (run_experiment(config, dataset) for config in configs)
+    assert set(everything.scores) == set(fold.scores) == {"val"}
+    assert everything.scores["val"].numbers.tolist() == [1, 2, 3]
+    assert fold.scores["val"].numbers.tolist() == [2] and everything.folder != fold.folder
+    assert config_of(load_run(fold.folder)) == configs[1]
+    assert dataset_of(fold).fingerprint == dataset.fingerprint
+    table = summary(complete_runs())
+    assert "Part 2 of the labels is left out and scored." in table and table.count("\n") == 3
+
+
+def test_a_run_that_has_lost_the_scores_of_its_test_set_is_damaged(trained, tmp_path):
+    folder = copy_of(trained, tmp_path)
+    edit(folder / "result.json", lambda content: {"val": content["val"]})
+    with pytest.raises(RunError, match="result.json is damaged .it lacks val or test"):
+        load_run(folder)
 
 
 @pytest.mark.parametrize(("experiment", "n_val", "evaluations"),
@@ -165,7 +187,7 @@ def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home
     process.kill()
     process.wait()
     assert not (where / "result.json").exists()
-    (where / "epochs" / ".half.xraylib-tmp").write_bytes(b"half")    # as if it died while writing
+    (where / "epochs" / ".0123456789abcdef.xraylib-tmp").write_bytes(b"half")    # as if it died while writing
     resumed = run_experiment(config, dataset)
     assert not list(where.rglob("*.xraylib-tmp"))
     where.rename(where.with_name("resumed"))

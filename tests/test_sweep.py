@@ -2,20 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-import dask
 import psutil
 import pytest
-from distributed import LocalCluster
 from safetensors.torch import load_file
 
-from xraylib import published
+from xraylib import published, workers
 from xraylib.datasets import open_dataset
 from xraylib.errors import ParameterError, SweepError, WorkersError
 from xraylib.files import home as home_folder
@@ -196,51 +196,90 @@ def probe(_item: int) -> tuple:
     return os.getenv("MALLOC_TRIM_THRESHOLD_"), os.getenv("OMP_NUM_THREADS"), addresses
 
 
-def test_local_workers_keep_freed_memory_listen_here_alone_and_change_nothing(monkeypatch):
+def test_local_workers_keep_freed_memory_listen_here_alone_and_leave_nothing():
     """Dask's own setting would have them return it at once: a training would take twice the time.
 
-    Defect: the environment of this process was cleared and restored. The cluster of this test
-    also has a worker that does not end in time.
+    Defects: the environment of this process was cleared and restored, and Dask's web server
+    listened at all addresses.
     """
-    def environment():
-        return {name: value for name, value in os.environ.items() if name[:6] != "__DASK"}
-
-    def close(self, *arguments, close=LocalCluster.close, **options):
-        close(self, *arguments, **options)
-        raise TimeoutError
-
-    monkeypatch.setattr(LocalCluster, "close", close)
-    before = environment()
+    before = dict(os.environ)
     for _, found in map_tasks(probe, [0], workers=1):
-        assert environment() == before        # while the workers run, too
+        assert os.environ == before        # while the workers run, too
         assert found == (None, "1", {"127.0.0.1"})
-    assert environment() == before
+        started = psutil.Process().children(recursive=True)
+        folder = Path(started[0].cmdline()[-1].split("'")[-2])
+        assert len(started) > 1 and folder.is_dir()
+    assert os.environ == before and not folder.exists()
+    assert not psutil.wait_procs(started, timeout=10)[1]
 
 
-def test_a_task_that_kills_its_worker_again_and_again_is_one_clear_error():
-    with (dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-          pytest.raises(WorkersError, match="ended its worker again and again, most likely for "
-                                            "lack of memory")):
+def test_a_task_that_kills_its_worker_again_and_again_is_one_clear_error(monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    with pytest.raises(WorkersError, match="ended its worker again and again, most likely for lack "
+                                           "of memory"):
         list(map_tasks(os._exit, [1], workers=1))
 
 
-def test_a_scheduler_that_dies_is_one_clear_error():
+@pytest.fixture
+def cluster():
+    """The address of a Dask scheduler, and what starts processes: scheduler, then workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    parts = [["scheduler", "--host", "127.0.0.1", "--port", address.partition(":")[2],
-              "--no-dashboard"], ["worker", address, "--no-dashboard", "--no-nanny"]]
-    processes = [subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_" + part[0],
-                                   *part[1:]], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL) for part in parts]
-    try:
-        tasks = map_tasks(time.sleep, [0, 60], scheduler=f"tcp://{address}")
-        assert next(tasks)[0] == 0
-        processes[0].kill()
-        with pytest.raises(WorkersError, match="the Dask scheduler stopped. What is complete is "
-                                               "kept: start it and give the same command again"):
-            next(tasks)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        port = str(free.getsockname()[1])
+    processes = []
+
+    def start(kind: str, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
+        processes.append(subprocess.Popen([*command, "--no-dashboard"], stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL))
+        return processes[-1]
+
+    start("scheduler", "--host", "127.0.0.1", "--port", port)
+    yield f"tcp://127.0.0.1:{port}", processes[0], partial(start, "worker", "--no-nanny")
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_scheduler_that_dies_is_one_clear_error(cluster, caplog):
+    """Defect: Dask wrote three tracebacks before it."""
+    address, scheduler, start_worker = cluster
+    start_worker(address)
+    tasks = map_tasks(time.sleep, [0, 60], scheduler=address)
+    assert next(tasks)[0] == 0
+    scheduler.kill()
+    with pytest.raises(WorkersError, match="the Dask scheduler stopped. What is complete is "
+                                           "kept: start it and give the same command again"):
+        next(tasks)
+    tasks.close()
+    assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
+
+
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(cluster, monkeypatch, capsys):
+    """Defect: the command waited silently."""
+    address, _, start_worker = cluster
+    monkeypatch.setattr(workers, "NOTICE_AFTER", 0.5)
+    tasks = map_tasks(abs, [-1], scheduler=address)
+    monkeypatch.setattr(workers, "MAX_NOTICES", 3)
+    with pytest.raises(WorkersError, match=f"the Dask scheduler at {address} has no worker. Start "
+                                           rf"one \(dask worker {address}\), and give the same"):
+        next(tasks)
+    assert capsys.readouterr().err.count(f"The Dask scheduler at {address} has no worker.") == 1
+    monkeypatch.setattr(workers, "MAX_NOTICES", 1000)
+    tasks = map_tasks(abs, [-1], scheduler=address)
+    start_worker(address)
+    assert list(tasks) == [(0, 1)]
+
+
+def test_the_documented_script_runs_without_a_guard(tmp_path, folder):
+    """Defect: each worker ran the reader's script again, and eight tracebacks said so."""
+    text = (Path(__file__).parents[1] / "docs/cluster.md").read_text("utf-8")
+    (script,) = re.findall(r"```python\n(from xraylib .*?)```", text, re.DOTALL)
+    small = script.replace('"laptop"', f'"tiny", {str(folder)!r}').replace(
+        'range(5)}', 'range(2)}, profile="tiny", steps=2').replace("[5, 10]", "[4]")
+    (tmp_path / "script.py").write_text(small + "print(len(runs))\n")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert "__main__" not in script and "steps=2" in small
+    assert done.stdout.endswith("\n2\n") or done.stdout == "2\n", done.stderr
+    assert len(list((home_folder() / "runs").rglob("result.json"))) == 2

@@ -10,11 +10,11 @@ import pytest
 from conftest import generate
 from stack_statistics import edge_widths, grey_rows, label_shifts, threshold_dice
 
+from xraylib.data import NI_YSZ_VOXEL_NM
 from xraylib.outlook.microstructure import interface_area, volume_fractions
 from xraylib.outlook.smoothness import label_agreement
 from xraylib.synthetic import BLOCK, Material, _hashed, _microstructure, generate_chunks
 
-VOXEL_NM = 18.4
 KINDS = ("images", "labels", "truth")
 
 
@@ -80,9 +80,9 @@ def test_blocks_agree_where_they_overlap(start):
 
 
 def test_it_looks_about_like_the_real_slices(sample):
-    fractions = volume_fractions(sample.labels)
+    fractions = volume_fractions(sample.labels, 3)
     assert np.abs(fractions - (0.295, 0.434, 0.272)).max() < 0.1  # 0.03 for a large volume
-    area = list(interface_area(sample.labels, voxel_nm=VOXEL_NM).values())
+    area = list(interface_area(sample.labels, NI_YSZ_VOXEL_NM, 3).values())
     assert np.abs(np.array(area) / (1.18, 0.62, 0.94) - 1).max() < 0.35
     assert label_agreement(sample.labels, [1])[1] == pytest.approx(0.977, abs=0.006)
     widths = edge_widths(sample.images, sample.labels)
@@ -111,7 +111,7 @@ def test_grains_are_flat_along_y():
 def test_another_material_has_other_grains_contrast_blur_and_noise():
     materials = Material(), Material(grain=2), Material(blur=(0.5, 0.5, 0.5))
     plain, large, sharp = (generate(32, 128, material=material) for material in materials)
-    areas = [sum(interface_area(each.truth, voxel_nm=VOXEL_NM).values()) for each in (plain, large)]
+    areas = [sum(interface_area(each.truth, None, 3).values()) for each in (plain, large)]
     assert areas[1] < 0.7 * areas[0]
     assert np.mean(sharp.truth == plain.truth) > 0.99
     across = [np.abs(np.diff(each.images.astype(int), axis=2))[np.diff(each.truth, axis=2) != 0]

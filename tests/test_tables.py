@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xraylib.data import Phases
+from xraylib.data import NI_YSZ, Phases
 from xraylib.datasets import open_dataset
+from xraylib.metrics import Scores
 from xraylib.params import configure
 from xraylib.runs import Run, run_experiment
 from xraylib.tables import (
@@ -18,6 +20,8 @@ from xraylib.tables import (
     dice_table,
     group_by_seed,
     interval,
+    markdown_table,
+    percent,
     points,
     slope,
     summary,
@@ -67,6 +71,36 @@ def test_a_table_has_the_phases_of_its_run(dataset):
     other = Phases(("air", "steel", "rust"), (0, 128, 255), ("#000000", "#0072b2", "#d55e00"))
     run.config["phases"] = other.to_dict()
     assert "| air | steel | rust |" in dice_table([run])
+
+
+def test_a_phase_that_no_slice_contains_is_left_out_of_the_mean_and_named():
+    """The second of two runs has validated on slices with nickel, and no slice has YSZ."""
+    def run_with(*confusions: np.ndarray) -> Run:
+        scores = {name: Scores(np.array([counts]), np.array([1]), np.zeros(1))
+                  for name, counts in zip(("val", "test"), confusions, strict=True)}
+        return Run(Path(), {"phases": NI_YSZ.to_dict()}, [], scores)
+
+    pore, both = np.diag([90, 0, 0]), np.diag([90, 0, 90])
+    pore[0, 1] = both[0, 1] = 20
+    dice = 2 * 90 / (90 + 110)
+    table, empty, sentence = dice_table(
+        [run_with(pore, both), run_with(both, both)]).partition("\n\n")
+    assert [line.split(" | ")[2:] for line in table.splitlines()[2:]] == [
+        [f"**{percent([dice, (dice + 1) / 2])}**", "90.00 ± 0.00", "–", "100.00 |"],
+        ["**95.00 ± 0.00**", "90.00 ± 0.00", "–", "100.00 ± 0.00 |"]]
+    assert empty and sentence == (
+        "Validation: no image contains YSZ. Test set: no image contains YSZ. A phase without Dice "
+        "does not count in the mean.")
+    perfect = np.diag([1, 1, 1])
+    assert "–" not in dice_table([run_with(perfect, perfect)])
+
+
+def test_names_are_neither_html_nor_links_nor_cells():
+    """Defect: a volume named as an HTML element ran its script in the page made of a notebook."""
+    table = markdown_table(["a|b", "c\\|d"], [["<img src=x onerror=alert(1)>", "[x](y)\r\n"]])
+    assert table == (r"| a\|b | c\\\|d |" "\n| --- | --- |\n"
+                     r"| &lt;img src=x onerror=alert(1)&gt; | \[x](y)\\r\\n |")
+    assert markdown_table(["**1.00**"], []).startswith("| **1.00** |")
 
 
 def test_bootstrap_over_runs_and_blocks_of_slices():

@@ -10,9 +10,10 @@ import torch
 from conftest import blobs
 
 from xraylib import training
-from xraylib.data import Phases, Slices
+from xraylib.data import GreyScale, Phases, Slices
 from xraylib.errors import TrainingError
-from xraylib.metrics import Scores
+from xraylib.losses import IGNORE
+from xraylib.metrics import Scores, evaluate
 from xraylib.training import Recipe, TrainingState, train
 from xraylib.unet import UNet
 
@@ -66,6 +67,53 @@ def test_a_network_learns_from_transformed_crops_too():
 def test_a_network_without_padding_learns():
     state = trained(replace(UNPADDED, steps=60, width=8, depth=1))
     assert max(row["dice"] for row in state.history) > 0.97
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, UNPADDED, TRANSFORMED, PUBLISHED])
+def test_slices_of_different_sizes_train_and_are_scored(recipe):
+    sizes = [(40, 36), (40, 36), (33, 40), (17, 29), (40, 12)]
+    slices = blobs(5, 40, 40)
+    cut = [[array[:h, :w] for array, (h, w) in zip(arrays, sizes, strict=True)]
+           for arrays in (slices.images, slices.labels)]
+    slices = replace(slices, images=cut[0], labels=cut[1])
+    state = TrainingState(replace(recipe, steps=4, evaluations=1, eval_slices=0), slices, 0)
+    found = []
+    train(state, slices, on_evaluation=found.append)
+    assert found[0].confusion.sum((1, 2)).tolist() == [h * w for h, w in sizes]
+    assert np.isfinite(state.history[0]["val_loss"])
+
+
+def test_a_network_learns_from_scribbles():
+    """A hundredth of the pixels is labelled, and none of the others counts in the scores."""
+    known = np.random.default_rng(0).random((7, 40, 36)) < 0.01
+    labels = [np.where(seen, label, IGNORE).astype(np.uint8)
+              for seen, label in zip(known, TRAIN.labels, strict=True)]
+    part = replace(TRAIN, labels=labels)
+    state, scores = TrainingState(replace(RECIPE, steps=150, width=8), part, 0), []
+    train(state, part, on_evaluation=scores.append)
+    assert [each.confusion.sum() for each in scores] == [known.sum()] * 4
+    assert evaluate(state.model, TRAIN).mean > 0.95
+
+
+def test_a_phase_that_is_nowhere_has_no_dice_in_the_history():
+    two = replace(TRAIN, labels=[label.clip(0, 1) for label in TRAIN.labels])
+    state, scores = TrainingState(replace(RECIPE, steps=40), two, 0), []
+    train(state, two, on_evaluation=scores.append)
+    row = state.history[-1]
+    assert np.isnan(row["dice_nickel"]) and scores[-1].absent == [2]
+    assert row["dice"] == pytest.approx((row["dice_pore"] + row["dice_YSZ"]) / 2)
+
+
+@pytest.mark.parametrize("noise_std", [0, 3000])
+def test_a_network_knows_the_grey_levels_that_it_was_trained_on(noise_std):
+    scale = GreyScale("uint8", 257.0)
+    recipe = replace(RECIPE, transforms=("noise",), noise_std_min=noise_std,
+                     noise_std_max=noise_std)
+    model = TrainingState(recipe, replace(TRAIN, grey_scale=scale), 0).model
+    levels, true = model.grey_quantiles, np.quantile(TRAIN.images, np.linspace(0, 1, 101))
+    assert model.grey_scale == scale and levels.shape == (101,) and (np.diff(levels) >= 0).all()
+    assert levels.mean() == pytest.approx(true.mean(), rel=0.02)
+    assert levels.std() == pytest.approx(np.hypot(true.std(), noise_std), rel=0.05)
 
 
 def test_the_seed_decides_and_the_global_random_state_does_not():

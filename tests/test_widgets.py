@@ -61,7 +61,7 @@ def test_errors_follow_the_sliders_and_the_buttons(run):
         assert (decoded(panel) == expected).all()
         assert error_numbers(one, guess.labels) in text(panel)
         assert f"Slice {one.numbers[0]} of the volume" in text(panel)
-    dice = run.scores["val"].dice.mean(1)
+    dice = run.scores["val"].image_dice
     for button, expected in (("worst", dice.argmin()), ("next", np.argsort(dice)[1]),
                              ("best", dice.argmax()), ("next", dice.argmin())):
         control(panel, button).click()

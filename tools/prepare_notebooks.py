@@ -12,12 +12,13 @@ import papermill
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 TINY = {"profile": "tiny", "n_seeds": 2}
+OTHERS = {"example": "sandstone"}  # a notebook with this parameter is also run with this value
 
 
-def prepared(path: Path) -> nbformat.NotebookNode:
-    """Return one notebook with tiny parameters; stored outputs stay."""
+def prepared(path: Path, **values: str) -> nbformat.NotebookNode:
+    """Return one notebook with tiny parameters and other values; stored outputs stay."""
     known = papermill.inspect_notebook(path)
-    tiny = {name: value for name, value in TINY.items() if name in known}
+    tiny = {name: value for name, value in (TINY | values).items() if name in known}
     return papermill.execute_notebook(path, None, tiny, prepare_only=True, progress_bar=False)
 
 
@@ -29,6 +30,9 @@ def main() -> None:
         target = folder / path.relative_to(NOTEBOOKS)
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(prepared(path), target)
+        for name in OTHERS.keys() & papermill.inspect_notebook(path).keys():
+            other = target.with_stem(f"{target.stem}-{OTHERS[name]}")
+            nbformat.write(prepared(path, **{name: OTHERS[name]}), other)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,23 @@
 import argparse
 import errno
 import os
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from . import convert, datasets, download, params, published, sweep, tables, volumes
-from .errors import ParameterError, RunError, XraylibError, one_line_message
-from .experiments import EXPERIMENTS
-from .files import atomic_file, home, load_plugins
+try:
+    from . import datasets, params, published, sweep, tables, volumes
+    from .cli import Parser, add_command, non_negative, voxel_size
+    from .contrast import CONTRASTS
+    from .errors import ParameterError, RunError, XraylibError, one_line_message, printable
+    from .experiments import EXPERIMENTS
+    from .files import atomic_file, home, load_plugins, name_in_errors
+    from .formats.download import download_real_data
+    from .formats.outputs import check_worst, write_worst
+    from .inference import load_weights
+except KeyboardInterrupt:  # importing torch takes a second or more
+    sys.exit("error: stopped before it began.")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's message when a disk is full
 INTERRUPTED = "stopped. Give the same command again to continue: what is complete is kept."
 
 
@@ -26,15 +30,17 @@ def report(_: argparse.Namespace) -> None:
         raise RunError(f"{path.parent} holds no complete run. Run a notebook to its end, "
                        "or `make run`.")
     summary = tables.summary(runs)
-    with atomic_file(path, "w", encoding="utf-8") as file:
+    with atomic_file(path, "w") as file:
         file.write(summary + "\n")
-    print(f"{summary}\n\nWritten to {path}.")
+    print(f"{summary}\n\nWritten to {printable(str(path))}.")
 
 
 def networks(_: argparse.Namespace) -> None:
-    """List the trained networks that come with the library, with what each is good for."""
+    """List the trained networks that come with the library, and those that you have named."""
     for name, network in published.named_networks().items():
         print(f"{name:16} {network.good_for}")
+    for name, path in published.own_networks().items():
+        print(f"{name:16} Yours. Phases: {', '.join(load_weights(path).phases.names)}.")
 
 
 def make_data(arguments: argparse.Namespace) -> None:
@@ -46,12 +52,7 @@ def make_data(arguments: argparse.Namespace) -> None:
 
 def fetch_data(arguments: argparse.Namespace) -> None:
     """Download the real slices and their labels from where their authors keep them."""
-    download.download_real_data(arguments.folder)
-
-
-def convert_data(arguments: argparse.Namespace) -> None:
-    """Copy a labelled data set of another type into one that the library reads."""
-    print(convert.convert_dataset(arguments.source, arguments.target))
+    download_real_data(arguments.folder)
 
 
 def sweep_runs(arguments: argparse.Namespace) -> None:
@@ -70,43 +71,40 @@ def sweep_runs(arguments: argparse.Namespace) -> None:
     fixed = params.check_parameters(**fixed)
     values = {name: sweep.parse_values(text) for name, text in axes.items()}
     configs = sweep.parameter_grid(arguments.experiment, values, **fixed)
-    runs = sweep.run_sweep(configs, datasets.open_dataset(**fixed), arguments.use_published,
-                           arguments.workers, arguments.scheduler)
+    dataset = datasets.open_dataset(fixed["profile"], fixed["data_dir"])
+    runs = sweep.run_sweep(configs, dataset, arguments.use_published, arguments.workers,
+                           arguments.scheduler)
     print(tables.summary(runs))
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Segment a volume of any size: a folder of TIFFs, or one TIFF with many pages."""
-    weights = published.network_file(arguments.network)
-    paths = volumes.predict_volume(weights, arguments.source, arguments.target, arguments.preview,
-                                   arguments.tile, arguments.workers, arguments.scheduler)
-    print(f"{len(paths)} segmented slices are in {arguments.target}.")
-
-
-def non_negative(text: str) -> int:
-    """Parse a whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
-    return int(text)
-
-
-def add_command(commands: Any, call: Callable[[argparse.Namespace], None], name: str,
-                **options: Any) -> argparse.ArgumentParser:
-    """Add a command whose help is the docstring of the function that it calls."""
-    parser = commands.add_parser(name, help=call.__doc__, description=call.__doc__, **options)
-    parser.set_defaults(call=call)
-    return parser
+    weights, source, target = (published.network_file(arguments.network), arguments.source,
+                               arguments.target)
+    count, folder = arguments.worst or ("", "")
+    if arguments.worst:
+        check_worst(count, Path(folder), target)
+    paths = volumes.predict_volume(
+        weights, source, target, arguments.preview, arguments.tile, arguments.workers,
+        arguments.scheduler, contrast=arguments.contrast, voxel_nm=arguments.voxel_nm,
+        stack=arguments.stack, probabilities=arguments.probabilities,
+        uncertainty=arguments.uncertainty or bool(arguments.worst))
+    print(f"The segmentation is {paths[0]}." if arguments.stack else
+          f"{len(paths)} segmented slices are in {target}.")
+    if arguments.worst:
+        names = write_worst(Path(folder), int(count), source, target)
+        print(f"The {len(names)} most uncertain slices are in {folder}: {', '.join(names)}.")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    load_plugins()
+    plugins = load_plugins()
     workers = argparse.ArgumentParser(add_help=False)
     workers.add_argument("--workers", type=non_negative, default=0,
                          help="number of local processes (default: none, run in this one)")
     workers.add_argument("--scheduler", default="", help="address of a Dask cluster, tcp://...")
 
-    parser = argparse.ArgumentParser(prog="python -m xraylib", description=__doc__)
+    parser = Parser(prog="python -m xraylib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, report, "report")
     add_command(commands, networks, "networks")
@@ -125,22 +123,31 @@ def make_parser() -> argparse.ArgumentParser:
                          help="also write a colour PNG of every N-th slice")
     command.add_argument("--tile", type=non_negative, default=0, metavar="PX",
                          help="side of the tiles (default: as memory allows)")
+    command.add_argument("--contrast", choices=CONTRASTS, default="", help="how grey levels become "
+                         "those of the training set (default: none for files of the same type, "
+                         "else percentiles)")
+    command.add_argument("--voxel-nm", type=voxel_size, metavar="Z,Y,X",
+                         help="size of a voxel in nm, or one number (default: as IN says)")
+    command.add_argument("--stack", action="store_true", help="write one file for all slices")
+    command.add_argument("--probabilities", action="store_true",
+                         help="also write the probability of each phase, float16")
+    command.add_argument("--uncertainty", action="store_true",
+                         help="also write 100 minus the highest probability in per cent, uint8")
+    command.add_argument("--worst", nargs=2, metavar=("N", "FOLDER"), help="also write the N most "
+                         "uncertain slices and their labels into a new data set, to correct them")
     data = commands.add_parser("data", help="commands for data sets")
-    commands = data.add_subparsers(required=True, metavar="COMMAND")
-    command = add_command(commands, make_data, "make")
+    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
+    command = add_command(data_commands, make_data, "make")
     command.add_argument("--profile", choices=sorted(datasets.SIZES), default="laptop")
-    command = add_command(commands, fetch_data, "fetch")
+    command = add_command(data_commands, fetch_data, "fetch")
+    for plugin in plugins:
+        plugin.add_commands(commands, data_commands)
     command.add_argument("folder", nargs="?", type=Path, default=home() / "data" / "real")
-    command = add_command(commands, convert_data, "convert")
-    command.add_argument("source", type=Path, metavar="IN", help="folder with data/ and labels/")
-    command.add_argument("target", type=Path, metavar="OUT", help="new folder for the copy")
     return parser
 
 
 def system_message(error: OSError) -> str:
     """Say in one line what the system refused, where, and what to do."""
-    if SHORT_WRITE.fullmatch(str(error)):
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     where = f"{error.filename}: " if error.filename is not None else ""
     if error.errno in DISK_FULL:
         remedy = "Make room and give the same command again: what is complete is kept."
@@ -154,24 +161,33 @@ def system_message(error: OSError) -> str:
 
 def main() -> None:
     """Run the command. Bad input, a refusal by the system and Ctrl-C end in one-line errors."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # not every output is UTF-8
     try:
+        if "" in sys.argv:
+            raise ParameterError("an argument is empty, as an unset variable is. Give it, or leave "
+                                 "it out.")
         arguments = make_parser().parse_args()
         arguments.call(arguments)
-        sys.stdout.flush()
+        with name_in_errors(Path("standard output")):
+            sys.stdout.flush()
         return
     except XraylibError as error:
         message = str(error)
-    except BrokenPipeError:  # nobody reads on, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
+        if error.filename in (None, "standard output"):  # else Python tries to write it once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # nobody reads on, as in `... | head`
+            sys.exit(1)
         message = system_message(error)
     except MemoryError:
         message = ("there is not enough memory. Give the same command with fewer workers, "
                    "smaller tiles or smaller crops.")
     except KeyboardInterrupt:
         message = INTERRUPTED
-    sys.exit(f"error: {message}".replace("\n", "\\n"))  # a path may hold a line break
+    sys.exit(f"error: {printable(message)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The random crops that a network is trained on, drawn by one generator that a checkpoint keeps."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,27 +8,37 @@ import torch
 from torch import Generator, Tensor
 
 from .data import Slices
+from .losses import IGNORE
 from .unet import UNet
 
 if TYPE_CHECKING:
     from .training import Recipe
 
 
+Window = tuple[slice, slice]  # rows and columns
+
+
 class CropSampler:
     """Draw training batches: slices in random order, and a random crop of each.
 
     Each slice is drawn once before any slice is drawn again. The margin of the network is read
-    around each crop. Subclasses override `cut_crops`, which may read `extra` px around that margin.
+    around each crop. In a partly labelled slice, each crop holds at least one labelled pixel.
+    Subclasses override `cut_crops`, which may read `extra` px around that margin.
     """
 
     def __init__(self, train_set: Slices, recipe: "Recipe", model: UNet, seed: int,
                  extra: int = 0) -> None:
         self.recipe, self.model = recipe, model
-        around = model.margin + extra  # px that are mirrored around each slice
-        self.side = recipe.crop and recipe.crop + 2 * around
+        self.around = model.margin + extra  # px that are mirrored around each slice
+        self.side = recipe.crop and recipe.crop + 2 * self.around
         self.images, self.labels = (
-            [torch.from_numpy(mirror_pad(array, around)).to(model.grey.device) for array in arrays]
-            for arrays in (train_set.images, train_set.labels))
+            [torch.from_numpy(mirror_pad(array, self.around)).to(model.grey.device)
+             for array in arrays] for arrays in (train_set.images, train_set.labels))
+        # Flat indices of labelled pixels, at most 65,536 each, of partly labelled slices alone.
+        known = {index: np.flatnonzero(label != IGNORE).astype(np.int32)
+                 for index, label in enumerate(train_set.labels) if (label == IGNORE).any()}
+        self.labelled = {index: pixels[::len(pixels) // 2**16 + 1]
+                         for index, pixels in known.items() if len(pixels)}
         self.generator = torch.Generator().manual_seed(seed)
         self.order = torch.empty(0, dtype=torch.int64)  # of the slices that are drawn next
 
@@ -38,9 +49,28 @@ class CropSampler:
         return images, labels[..., lost:rows - lost, lost:columns - lost]
 
     def cut_crops(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut a random crop with its margin from each chosen slice; see `random_crops`."""
-        return random_crops(
-            self.images, self.labels, chosen, self.side, self.recipe.flips, self.generator)
+        """Cut a random crop with its margin from each chosen slice; see `cut_windows`."""
+        return cut_windows(self.images, self.labels, chosen, self.draw_places(chosen))
+
+    def draw_places(self, chosen: Tensor) -> list[tuple[Window, int]]:
+        """Draw where a crop is cut from each chosen slice, and its turn; see `random_places`."""
+        shapes = [self.images[index].shape for index in chosen.tolist()]
+        places = random_places(shapes, self.side, self.recipe.flips, self.generator)
+        return [(self._window_on_label(index, window) if index in self.labelled else window, turn)
+                for index, (window, turn) in zip(chosen.tolist(), places, strict=True)]
+
+    def _window_on_label(self, index: int, window: Window) -> Window:
+        """Draw a window of the same size that has a labelled pixel inside its margin."""
+        pixels, shape, drawn = self.labelled[index], self.labels[index].shape, []
+        pixel = pixels[torch.randint(len(pixels), (), generator=self.generator)]
+        pixel = np.array(divmod(pixel, shape[1] - 2 * self.around)) + self.around
+        starts = torch.rand(2, generator=self.generator).tolist()
+        for at, length, part, start in zip(pixel.tolist(), shape, window, starts, strict=True):
+            size = part.stop - part.start
+            low = max(0, at - size + self.around + 1)
+            first = low + int(start * (min(at - self.around, length - size) - low + 1))
+            drawn.append(slice(first, first + size))
+        return drawn[0], drawn[1]
 
     def _next_slices(self) -> Tensor:
         """Return the next indices, (B,), of an endless stream of permutations."""
@@ -65,15 +95,14 @@ def mirror_pad(array: np.ndarray, margin: int) -> np.ndarray:
     return np.pad(array, margin, "reflect") if margin else array
 
 
-def random_crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, side: int,
-                 flips: bool, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Cut one random crop from each of the chosen slices.
+def cut_windows(images: list[Tensor], labels: list[Tensor], chosen: Tensor,
+                places: list[tuple[Window, int]]) -> tuple[Tensor, Tensor]:
+    """Cut one crop from each of the chosen slices.
     Args:
         images, labels, chosen: N tensors uint16 and uint8 (H, W); indices of slices, int64 (B,).
-        side, flips, generator: as in `random_places`.
+        places: the window of each crop and its turn, as `random_places` draws them.
     Returns: Grey levels float32 (B, 1, h, w) and class indices int64 (B, h, w).
     """
-    places = random_places(images[0].shape, len(chosen), side, flips, generator)
     crops, targets = [], []
     for index, (window, turn) in zip(chosen.tolist(), places, strict=True):
         crops.append(flip(images[index][window].float(), turn))
@@ -81,20 +110,19 @@ def random_crops(images: list[Tensor], labels: list[Tensor], chosen: Tensor, sid
     return torch.stack(crops).unsqueeze(1), torch.stack(targets)
 
 
-def random_places(shape: tuple[int, int], n: int, side: int, flips: bool,
-                  generator: Generator) -> list[tuple[tuple[slice, slice], int]]:
-    """Draw where n crops are cut from slices, and how each crop is flipped.
+def random_places(shapes: Sequence[tuple[int, int]], side: int, flips: bool,
+                  generator: Generator) -> list[tuple[Window, int]]:
+    """Draw where a crop is cut from each of some slices, and how it is flipped.
     Args:
-        shape, n, generator: height and width of the slices, px; number of crops.
-        side: of the crops, px, cut down to the size of the slice. 0 takes whole slices.
+        shapes, generator: height and width of each slice, px.
+        side: of the crops, px, cut down to the size of the smallest slice. 0: as large as that.
         flips: whether to flip crops and, if they are square, transpose them.
     Returns: The window (rows, columns) of each crop, and its turn for `flip`.
     """
-    height, width = shape
-    rows, columns = min(side or height, height), min(side or width, width)
-    corners = torch.rand(n, 2, generator=generator)
-    corners = (corners * torch.tensor([height - rows + 1, width - columns + 1])).int()
-    turns = torch.randint(8 if rows == columns else 4, (n,), generator=generator) * flips
+    rows, columns = (min(side or least, least) for least in map(min, *shapes, shapes[0]))
+    corners = torch.rand(len(shapes), 2, generator=generator)
+    corners = (corners * (torch.tensor(shapes) - torch.tensor([rows, columns]) + 1)).int()
+    turns = torch.randint(8 if rows == columns else 4, (len(shapes),), generator=generator) * flips
     return [((slice(top, top + rows), slice(left, left + columns)), turn)
             for (top, left), turn in zip(corners.tolist(), turns.tolist(), strict=True)]
 

@@ -18,6 +18,7 @@ from .inference import load_weights, save_weights
 from .metrics import Scores
 from .training import Recipe, TrainingState, train
 
+STATE = {*TrainingState.STATEFUL, "step", "seconds", "history", "best", "best_loss"}
 MAX_SNAPSHOTS = 12  # of the weights during training, for the slider that replays it
 
 
@@ -83,14 +84,18 @@ def _checksum(content: bytes, run: str) -> bytes:
 def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
     """Read what `serialize` was given; return None and warn if the run cannot be resumed."""
     path = folder / "last.pt"
-    if not path.exists():
+    if not path.is_file():
         return None
     content = path.read_bytes()
     try:
         if content[:16] != _checksum(content[16:], run):
             raise ValueError(f"{path} is damaged or belongs to another run")
         load_weights(folder / "model.safetensors")  # without the best weights there is no run
-        return torch.load(BytesIO(content[16:]), weights_only=True, map_location="cpu")
+        state = torch.load(BytesIO(content[16:]), weights_only=True, map_location="cpu")
+        if missing := sorted(STATE - state.keys()):
+            raise ValueError(f"{path} was written by another version of the library: it lacks "
+                             f"{', '.join(missing)}")
+        return state
     except UnpicklingError:
         reason = f"{path} holds something other than numbers and is not loaded"
     except (ValueError, WeightsError) as error:

@@ -1,11 +1,10 @@
-"""Labelled slices in memory and on disk, and the random streams of everything that is drawn.
+"""Labelled slices in memory, and the random streams of everything that is drawn.
 
-A labelled data set is a folder with one slice per file in two sub-folders: data/*.tif[f], images,
-uint16, and labels/*.tif[f], uint8, the values of the phases (0, 128, 255). An image and its label
-have the same number at the end of their names (``SOCprist0001``, ``slice__001``).
+`layouts` describes how labelled slices are kept on disk, and `datasets.load_slices` reads them.
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,18 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
-from .files import expand_user
-from .tiff import check_size, list_tiffs, read_slice, write_slices
+from .formats.layouts import MAX_PHASES as MAX_PHASES
+from .formats.layouts import DatasetFile, PhaseEntry, write_dataset_file
+from .formats.tiff import write_slices
+from .losses import IGNORE
 
+Voxel = tuple[float, float, float]  # size along z, y, x in nm
+# Okabe and Ito's colours and Tol's, which colour-blind readers can tell apart, for 16 phases.
+COLOURS = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#f0e442", "#56b4e9", "#e69f00", "#332288",
+           "#882255", "#117733", "#44aa99", "#999933", "#aa4499", "#661100", "#888888", "#000000")
 POSTER_COLOURS = ((230, 25, 25), (20, 190, 20), (40, 70, 255))
 COPIES, WINDOW, SECOND_SAMPLE, SLICE_ZERO = 1, 2, 3, 4  # purposes of random streams, no others
+UNLABELLED = (200, 200, 200)  # colour of pixels without a label
 
 
 def random_stream(seed: int, *purpose: int) -> np.random.Generator:
@@ -34,11 +40,22 @@ class Phases:
     """The phases of a material: their order is that of the class indices."""
 
     names: tuple[str, ...]
-    values: tuple[int, ...]  # of each phase in a label file, 0..255
+    values: tuple[int, ...]  # of each phase in a label file, 0..65535
     colours: tuple[str, ...]  # "#rrggbb" of each phase, which colour-blind readers can tell apart
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @classmethod
+    def numbered(cls, values: Sequence[int]) -> "Phases":
+        """Return phases named "phase 0", "phase 1" ... for these label values."""
+        names = tuple(f"phase {index}" for index in range(len(values)))
+        return cls(names, tuple(values), COLOURS[: len(values)])
+
+    @property
+    def ignore_value(self) -> int:
+        """The value of pixels without a label in label files: 255, or the first that is free."""
+        return next(value for value in (IGNORE, *range(IGNORE)) if value not in self.values)
 
     def to_dict(self) -> dict[str, list]:
         """Return what a JSON file holds of the phases."""
@@ -57,9 +74,18 @@ class Phases:
         return safe
 
 
-# The phases of the built-in data, in Okabe and Ito's colours, and the side of its voxels.
-NI_YSZ = Phases(("pore", "YSZ", "nickel"), (0, 128, 255), ("#d55e00", "#009e73", "#0072b2"))
-NI_YSZ_VOXEL_NM = 18.4
+# The phases of the built-in data and the size of its voxels, which its dataset.toml names.
+NI_YSZ = Phases(("pore", "YSZ", "nickel"), (0, 128, 255), COLOURS[:3])
+NI_YSZ_VOXEL_NM = (18.4, 18.4, 18.4)
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """How the grey levels of files become those of the library: value * gain + offset, uint16."""
+
+    dtype: str = "uint16"  # of the files
+    gain: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,12 +93,14 @@ class Slices:
     """Slices of one volume in memory. A part of them shares their arrays."""
 
     images: list[np.ndarray]  # N arrays uint16 (H, W), raw grey levels 0..65535
-    labels: list[np.ndarray]  # N arrays uint8 (H, W), class indices
+    labels: list[np.ndarray]  # N arrays uint8 (H, W), class indices or `losses.IGNORE`
     numbers: np.ndarray  # int (N,), of each slice in its volume; a noisy copy keeps the number
     # float (N,), standard deviation of the added noise, in grey levels; by default 0
     noise_std: np.ndarray = None  # type: ignore[assignment]
     phases: Phases = NI_YSZ
-    voxel_nm: float | None = None  # side of a voxel; None: unknown
+    voxel_nm: Voxel | None = None  # size of a voxel; None: unknown
+    grey_scale: GreyScale = GreyScale()  # where the grey levels come from
+    notes: tuple[str, ...] = ()  # sentences on how the files were read, for people
 
     def __post_init__(self) -> None:
         if self.noise_std is None:
@@ -90,11 +118,11 @@ class Slices:
 
     def subsample(self, n: int) -> "Slices":
         """Return at most n slices, evenly spaced, with the last one (0: all)."""
-        return self[np.array(evenly_spaced(len(self), n or len(self))) - 1]
+        return self[np.array(evenly_spaced(len(self), n or len(self)), int) - 1]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of every slice in px."""
+        """Height and width of the first slice in px; the others may have another size."""
         return self.images[0].shape
 
     def fingerprint(self) -> str:
@@ -103,6 +131,8 @@ class Slices:
         for arrays in (self.images, self.labels):
             digest.update(str((len(self), *self.shape)).encode())
             for array in arrays:
+                if array.shape != self.shape:
+                    digest.update(str(array.shape).encode())
                 digest.update(np.ascontiguousarray(array).data)
         digest.update(str(self.numbers.shape).encode() + self.numbers.tobytes())
         return digest.hexdigest()
@@ -123,11 +153,12 @@ def concatenate(*parts: Slices) -> Slices:
 
 def mean_grey_levels(slices: Slices) -> np.ndarray:
     """Return the mean grey level of each phase, float64 (C,); nan for a phase that is absent."""
-    n_classes = len(slices.phases)
-    sums, counts = np.zeros(n_classes), np.zeros(n_classes)
+    n_classes, size = len(slices.phases), IGNORE + 1
+    sums, counts = np.zeros(size), np.zeros(size)
     for image, label in zip(slices.images, slices.labels, strict=True):
-        sums += np.bincount(label.ravel(), image.ravel(), n_classes)
-        counts += np.bincount(label.ravel(), minlength=n_classes)
+        sums += np.bincount(label.ravel(), image.ravel(), size)
+        counts += np.bincount(label.ravel(), minlength=size)
+    sums, counts = sums[:n_classes], counts[:n_classes]
     return np.divide(sums, counts, out=np.full(n_classes, np.nan), where=counts > 0)
 
 
@@ -138,66 +169,69 @@ def grey_statistics(slices: Slices) -> tuple[float, float]:
     return mean, max(variance**0.5, 1.0)
 
 
+def grey_quantiles(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return 101 evenly spaced quantiles of grey levels, ascending, of every 4th row and column."""
+    pixels = np.concatenate([image[::4, ::4].ravel() for image in images])
+    return np.quantile(pixels, np.linspace(0, 1, 101))
+
+
 def classes_from_values(mask: np.ndarray, path: Path, phases: Phases) -> np.ndarray:
     """Turn the values of a label file into class indices, uint8 of the same shape.
     Args:
-        mask, path, phases: uint8, its file for errors, and whose values it may hold (`DataError`).
+        mask, path, phases: Integers 0..65535, (H, W); its file for errors; whose values it may
+            hold (`DataError`).
     """
-    table = np.full(256, 255, np.uint8)
+    table = np.full(2**16, IGNORE, np.uint8)
     table[list(phases.values)] = range(len(phases))
     classes = table[mask]
-    if classes.max() == 255:
-        values, counts = np.unique(mask[classes == 255], return_counts=True)
-        wrong = [f"{value} ({count} px)" for value, count in zip(values, counts, strict=True)]
-        right = map("{} for {}".format, phases.values, phases.names)
-        raise DataError(f"{path} has label values other than {phases.values}: "
-                        f"{', '.join(wrong[:8])}{' ...' * (len(wrong) > 8)}. Write "
-                        f"{', '.join(right)} (python -m xraylib data convert does so with "
-                        f"{', '.join(map(str, range(len(phases))))}).")
+    if (classes == IGNORE).any():
+        values, counts = np.unique(mask[classes == IGNORE], return_counts=True)
+        raise unknown_values(path, dict(zip(values.tolist(), counts.tolist(), strict=True)),
+                             zip(phases.values, phases.names, strict=True))
     return classes
 
 
+def unknown_values(place: object, counts: Mapping[Any, int],
+                   known: Iterable[tuple[Any, str]]) -> DataError:
+    """Return the error of a label file that holds other values than those of the phases.
+    Args:
+        place, counts: The file, or page of a file; pixels of each wrong value.
+        known: The right values, each with its meaning.
+    """
+    wrong = [f"{value} ({count} px)" for value, count in counts.items()]
+    right = [f"{value} is {name}" for value, name in known]
+    return DataError(f"{place} has label values without a meaning: {', '.join(wrong[:8])}"
+                     f"{' ...' * (len(wrong) > 8)}. Of the known values, {', '.join(right)}. "
+                     "Correct the labels, or dataset.toml beside them.")
+
+
 def values_from_classes(labels: np.ndarray, phases: Phases) -> np.ndarray:
-    """Turn class indices into the values of a label file, uint8 of the same shape."""
-    return np.array(phases.values, np.uint8)[labels]
-
-
-def load_slices(folder: str | Path) -> Slices:
-    """Read a labelled data set (layout: see the top of this file), or raise `DataError`."""
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    pairs = pair_files(expand_user(folder))
-    for path, mask_path in pairs.values():
-        image, mask = read_slice(path, np.uint16), read_slice(mask_path, np.uint8)
-        images.append(image)
-        check_size(path, image.shape, images[0].shape)
-        check_size(mask_path, mask.shape, images[0].shape)
-        check_not_constant(path, image)
-        labels.append(classes_from_values(mask, mask_path, NI_YSZ))
-    return Slices(images, labels, np.array(list(pairs)))
-
-
-def check_not_constant(path: Path, image: np.ndarray) -> None:
-    """Raise `DataError` if all pixels of an image are alike."""
-    if image.min() == image.max():
-        raise DataError(f"{path} holds one grey level only, {image.min()}. Export it again, or "
-                        "remove it and its label.")
-
-
-def pair_files(folder: Path) -> dict[int, tuple[Path, Path]]:
-    """List the image and the label of each slice number; `DataError` if one has no partner."""
-    images, masks = list_tiffs(folder / "data"), list_tiffs(folder / "labels")
-    for here, there, kind in ((images, masks, "label"), (masks, images, "image")):
-        alone = [here[number].name for number in here if number not in there]
-        if alone:
-            names = ", ".join(alone[:5]) + " ..." * (len(alone) > 5)
-            raise DataError(f"{folder}: {len(alone)} files have no {kind} of the same number: "
-                            f"{names}. Add the missing files or remove these.")
-    return {number: (images[number], masks[number]) for number in images}
+    """Turn class indices into the values of a label file, of the same shape.
+    Returns: uint8, or uint16 if a value is larger; `phases.ignore_value` where there is no label.
+    """
+    table = np.full(IGNORE + 1, phases.ignore_value, np.uint16)
+    table[: len(phases)] = phases.values
+    return (table.astype(np.uint8) if max(phases.values) < 256 else table)[labels]
 
 
 def save_slices(slices: Slices, folder: str | Path) -> None:
-    """Write slices in the layout that `load_slices` reads, into a folder (created if missing)."""
-    labels = (values_from_classes(label, slices.phases) for label in slices.labels)
-    write_slices(slices.images, slices.numbers, Path(folder) / "data")
-    write_slices(labels, slices.numbers, Path(folder) / "labels")
+    """Write slices as a data set that `datasets.load_slices` reads, into a folder, made if missing.
+    """
+    folder, phases = Path(folder), slices.phases
+    labels = (values_from_classes(label, phases) for label in slices.labels)
+    write_slices(slices.images, slices.numbers, folder / "data")
+    write_slices(labels, slices.numbers, folder / "labels")
+    unlabelled = any((label == IGNORE).any() for label in slices.labels)
+    write_dataset_file(folder, dataset_file(phases, slices.voxel_nm, unlabelled))
+
+
+def dataset_file(phases: Phases, voxel_nm: Voxel | None, unlabelled: bool = False) -> DatasetFile:
+    """Return the content of the dataset.toml of a set of these phases.
+    Args:
+        phases, voxel_nm, unlabelled: The phases; size of a voxel in nm; whether there are pixels of
+            the value `phases.ignore_value`, which have no label.
+    """
+    entries = tuple(PhaseEntry(name=name, value=value, colour=colour) for name, value, colour in
+                    zip(phases.names, phases.values, phases.colours, strict=True))
+    return DatasetFile(voxel_nm=voxel_nm, phases=entries,
+                       ignore=(phases.ignore_value,) if unlabelled else ())

@@ -1,22 +1,33 @@
 """Data sets, and the drawing of training and validation sets from them."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from . import data, synthetic
-from .data import NI_YSZ, Slices
+from .data import NI_YSZ, NI_YSZ_VOXEL_NM, Slices
 from .errors import DataError, one_line_message
-from .files import atomic_folder, expand_user, home
-from .tiff import list_tiffs, write_slices
+from .files import atomic_folder, create_exclusively, home, real_path
+from .formats.file_names import list_tiffs
+from .formats.labels import describe_labels
+from .formats.reading import load_folders as load_folders
+from .formats.reading import load_slices as load_slices
+from .formats.tiff import write_slices
 
 VERSION = 2  # of the built-in slices: raise it when synthetic.py gives other pixels
 BUILT_IN = "built-in"
 # Built-in data by profile: slices, slices of the test set, side in px.
 SIZES = {"tiny": (48, 8, 128), "laptop": (500, 50, 501), "paper": (500, 50, 501)}
+# Known to the library, because folders of older versions have no dataset.toml.
+BUILT_IN_FILE = data.dataset_file(NI_YSZ, NI_YSZ_VOXEL_NM).model_copy(update={"pairing": "number"})
 SEED, TEST_SEED = 0, 1  # of the volumes of the built-in slices and of their test set
 
 
@@ -31,24 +42,48 @@ class Dataset:
     origin: tuple[str, str]  # profile and absolute data_dir, with which `open_dataset` reopens it
 
 
-def open_dataset(profile: str, data_dir: str | Path = "") -> Dataset:
-    """Open the built-in data of a profile ("tiny", "laptop", "paper"), or a folder of at least 10.
+def open_dataset(profile: str, data_dir: str | Path = "", min_slices: int = 10) -> Dataset:
+    """Open the built-in data of a profile ("tiny", "laptop", "paper"), or a folder.
 
     The test set of the built-in data is another sample. That of a folder is its last tenth, after
-    a gap that belongs to neither, because neighbours are near-copies.
+    a gap that belongs to neither, because neighbours are near-copies. Fewer than 10 slices have no
+    test set. What the labels of a folder mean is printed.
+    Args:
+        profile, data_dir: The profile; a folder, see `layouts`. "": the built-in data.
+        min_slices: A folder must hold so many labelled slices.
+    Raises: DataError: The folder cannot be read, or holds too few labelled slices.
     """
     if not data_dir:
         n, n_test, size = SIZES[profile]
         slices, test = built_in(n, size, SEED), built_in(n_test, size, TEST_SEED)
         return Dataset(slices, test, BUILT_IN, built_in_fingerprint(profile), (profile, ""))
-    origin = profile, str(expand_user(data_dir).resolve())
-    slices = data.load_slices(data_dir)
+    origin = profile, str(real_path(data_dir))
+    slices = load_slices(data_dir)
+    if len(slices) < min_slices:
+        raise DataError(f"{data_dir} holds {len(slices)} labelled slices. At least {min_slices} "
+                        "are needed to train and test. With fewer, use python -m xraylib train or "
+                        "notebook 11, which cross-validate.")
+    return make_dataset(slices, str(data_dir), origin)
+
+
+def make_dataset(slices: Slices, name: str, origin: tuple[str, str]) -> Dataset:
+    """Set the test set of a reader's slices apart, and print what their labels mean.
+    Args:
+        slices, name, origin: All labelled slices; what they are called; see `Dataset`.
+    """
     n, n_test = len(slices), len(slices) // 10
-    if n_test < 1:
-        raise DataError(f"{data_dir} holds {n} labelled slices. At least 10 are needed to train "
-                        "and test.")
-    train, test = slices[: n - n_test - block_gap(n)], slices[n - n_test :]
-    return Dataset(train, test, str(data_dir), slices.fingerprint(), origin)
+    _print_once("\n".join([f"Labels in {name}:", *describe_labels(slices), *slices.notes]))
+    facts = [slices.fingerprint(), slices.phases.to_dict(), str(slices.grey_scale)]
+    fingerprint = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+    train = slices[: n - n_test - block_gap(n)] if n_test else slices
+    return Dataset(train, slices[n - n_test :], name, fingerprint, origin)
+
+
+@cache
+def _print_once(text: str) -> None:
+    """Print a text once, however often the same folder is opened, and not in worker processes."""
+    if parent_process() is None:
+        print(text)
 
 
 def built_in_folder(n: int, size: int, seed: int) -> Path:
@@ -80,7 +115,7 @@ def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sam
     Args:
         folder, generate: Where (truth/ holds the perfect labels); returns the slices in parts.
         n, seed: Slices have the numbers 1000 * seed + 1 .. n, unique within a data set.
-    Raises: DataError: A file in the folder was changed or removed.
+    Raises: DataError: A file in the folder was changed or removed after it was first read.
     """
     numbers = np.arange(1, n + 1) + 1000 * seed
     if not folder.exists():
@@ -90,7 +125,8 @@ def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sam
             for sample in generate():
                 here = numbers[done : done + len(sample.images)]
                 done += len(here)
-                data.save_slices(Slices(list(sample.images), list(sample.labels), here), part)
+                data.save_slices(Slices(list(sample.images), list(sample.labels), here,
+                                        voxel_nm=NI_YSZ_VOXEL_NM), part)
                 truth = data.values_from_classes(sample.truth, NI_YSZ)
                 write_slices(truth, here, part / "truth", compression="zlib")
                 bar.update(len(here))
@@ -98,10 +134,24 @@ def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sam
         for kind in ("data", "labels", "truth"):
             if list(list_tiffs(folder / kind)) != numbers.tolist():
                 raise DataError(f"{kind} does not hold the slices {numbers[0]} to {numbers[-1]}")
-        return replace(data.load_slices(folder), voxel_nm=data.NI_YSZ_VOXEL_NM)
+        slices = load_slices(folder, BUILT_IN_FILE)
+        _check_content(folder, slices)
+        return slices
     except DataError as error:
         raise DataError(f"{folder} is damaged ({one_line_message(error)}). Delete this folder: it "
                         "is then generated again.") from error
+
+
+def _check_content(folder: Path, slices: Slices) -> None:
+    """Raise `DataError` unless a generated folder holds what it held when it was first read."""
+    digest = hashlib.blake2b(slices.fingerprint().encode(), digest_size=16)
+    for path in list_tiffs(folder / "truth").values():
+        digest.update(path.read_bytes())
+    path = folder / "checksum.txt"
+    with suppress(OSError):  # what nobody can write to, nobody has changed
+        create_exclusively(path, digest.hexdigest().encode())
+    if path.exists() and path.read_text().strip() != digest.hexdigest():
+        raise DataError("its pixels are not those that were generated")
 
 
 def split_slices(slices: Slices, n_train: int, n_val: int, kind: str,
@@ -134,12 +184,16 @@ def cut_window(slices: Slices, share: float, seed: int) -> Slices:
     Args:
         slices, share, seed: What to cut; share of their area, 0 < share <= 1; seed of the place.
     """
-    rows, columns = (max(1, round(side * share**0.5)) for side in slices.shape)
-    down, right = data.random_stream(seed, data.WINDOW).random(2)
-    top, left = int(down * (slices.shape[0] - rows)), int(right * (slices.shape[1] - columns))
-    cut = slice(top, top + rows), slice(left, left + columns)
-    images, labels = ([a[cut] for a in arrays] for arrays in (slices.images, slices.labels))
-    return replace(slices, images=images, labels=labels)
+    place = data.random_stream(seed, data.WINDOW).random(2)
+
+    def cut(array: np.ndarray) -> np.ndarray:
+        sides = [max(1, round(side * share**0.5)) for side in array.shape]
+        starts = [int(at * (whole - side))
+                  for at, whole, side in zip(place, array.shape, sides, strict=True)]
+        return array[tuple(slice(a, a + side) for a, side in zip(starts, sides, strict=True))]
+
+    return replace(slices, images=list(map(cut, slices.images)),
+                   labels=list(map(cut, slices.labels)))
 
 
 def block_gap(n: int) -> int:
@@ -174,3 +228,14 @@ def require_neighbours(slices: Slices) -> None:
         raise DataError("A network that sees neighbouring slices cannot learn from these: they are "
                         'not all slices of a part of one volume, in order. Set split to "block", '
                         'in an experiment without copies beside originals, or network to "UNet".')
+    require_one_size(slices.images)
+
+
+def require_one_size(images: Sequence[np.ndarray]) -> None:
+    """Raise `DataError` unless all images (H, W) have the same height and width."""
+    sizes = sorted({image.shape for image in images})
+    if len(sizes) > 1:
+        first, *_, last = (f"{height} x {width} px" for height, width in sizes)
+        raise DataError(f"The slices have {len(sizes)} sizes, from {first} to {last}, but "
+                        "neighbouring slices are compared pixel by pixel. Crop all slices to one "
+                        "size.")

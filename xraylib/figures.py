@@ -15,9 +15,12 @@ from matplotlib.patheffects import withStroke
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter
 
-from .data import Phases, Slices, mean_grey_levels
+from .data import UNLABELLED, Phases, Slices, Voxel, mean_grey_levels
 from .files import home
+from .losses import IGNORE
+from .metrics import wrong_pixels, wrong_share
 from .runs import Run
+from .tables import markdown_text
 
 INK, OTHER_INK, PALE_INK = "black", "#aa4499", "0.6"  # for lines and bars that stand for no phase
 _MARK = "#f0e442"      # yellow: frames and lines on a slice
@@ -28,14 +31,17 @@ _LEGEND = ("{}: wrong pixels in the colour of their TRUE phase, right ones grey.
 
 def mask_image(labels: np.ndarray, phases: Phases, palette: str = "safe") -> np.ndarray:
     """Colour a mask by phase: class indices (H, W) -> RGB uint8 (H, W, 3)."""
-    return phases.palette(palette)[labels]
+    colours = np.full((IGNORE + 1, 3), UNLABELLED, np.uint8)
+    colours[:len(phases)] = phases.palette(palette)
+    return colours[labels]
 
 
 def error_image(truth: np.ndarray, predicted: np.ndarray, phases: Phases,
                 palette: str = "safe") -> np.ndarray:
     """Colour wrong pixels (H, W) by true phase, right ones grey: Figure 6 of the poster, as RGB."""
-    greys = np.linspace(16, 124, len(phases)).astype(np.uint8)  # darker for an earlier phase
-    wrong = (truth != predicted)[..., None]
+    greys = np.full(IGNORE + 1, UNLABELLED[0], np.uint8)
+    greys[:len(phases)] = np.linspace(16, 124, len(phases))  # darker for an earlier phase
+    wrong = wrong_pixels(truth, predicted)[..., None]
     return np.where(wrong, mask_image(truth, phases, palette), greys[truth][..., None])
 
 
@@ -55,14 +61,14 @@ def pictures_in_a_row(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def show_slice(picture: np.ndarray, ax: Axes, title: str = "",
-               voxel_nm: float | None = None) -> None:
+               voxel_nm: Voxel | None = None) -> None:
     """Show grey levels (H, W) or RGB (H, W, 3), with a scale bar if the voxel size is known."""
     low, high = np.percentile(picture, [0.1, 99.9])
     ax.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="antialiased")
     ax.set_title(title)
     ax.set_axis_off()
     if voxel_nm:
-        _add_scale_bar(ax, picture.shape[0], picture.shape[1], voxel_nm)
+        _add_scale_bar(ax, picture.shape[0], picture.shape[1], voxel_nm[2])
 
 
 def _add_scale_bar(ax: Axes, height: int, width: int, voxel_nm: float) -> None:
@@ -76,31 +82,37 @@ def _add_scale_bar(ax: Axes, height: int, width: int, voxel_nm: float) -> None:
     ax.text(left + pixels / 2, 0.915 * height, text, ha="center", va="bottom", **white)
 
 
-def phase_legend(figure: Figure, phases: Phases, meaning: str = "") -> None:
-    """Explain below a figure the colour of each phase and what a coloured pixel means."""
+def phase_legend(figure: Figure, phases: Phases, meaning: str = "",
+                 labels: Sequence[np.ndarray] = ()) -> None:
+    """Explain below a figure the colours of the phases, and of pixels without one in labels."""
     handles = [Patch(color=colour, label=name)
                for name, colour in zip(phases.names, phases.colours, strict=True)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(phases), 8),
+    if any((label == IGNORE).any() for label in labels):
+        handles.append(Patch(color=np.divide(UNLABELLED, 255), label="no label"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8),
                   frameon=False, title=meaning)
 
 
 def grey_histogram(slices: Slices, ax: Axes) -> None:
-    """Draw the histogram of grey levels by phase, as shares of all pixels, of 40 slices at most."""
+    """Draw the grey levels by phase, as shares of the labelled pixels, of 40 slices at most."""
     sample, phases = slices.subsample(40), slices.phases
-    images, labels = np.stack(sample.images), np.stack(sample.labels)
-    low, high = np.percentile(images[:, ::3, ::3], [0.01, 99.99])
+    images, labels = (np.concatenate([array.ravel() for array in arrays])
+                      for arrays in (sample.images, sample.labels))
+    few = np.concatenate([image[::3, ::3].ravel() for image in sample.images])
+    low, high = np.percentile(few, [0.01, 99.99])
     bins = np.linspace(low, high, 150)
     for phase, (name, colour) in enumerate(zip(phases.names, phases.colours, strict=True)):
         counts = np.histogram(images[labels == phase], bins)[0]
-        ax.stairs(counts / images.size, bins, fill=True, alpha=0.55, color=colour, label=name)
+        shares = counts / (labels != IGNORE).sum()
+        ax.stairs(shares, bins, fill=True, alpha=0.55, color=colour, label=name)
     ax.set(xlabel="grey level (16 bit)", ylabel="share of pixels", yticks=[])
     ax.legend(frameon=False)
 
 
 def line_profile(images: Sequence[np.ndarray], names: Sequence[str], ax: Axes, row: int,
-                 voxel_nm: float | None = None) -> None:
-    """Draw the grey levels of a row of two images, in px if the side of a voxel is unknown."""
-    positions = np.arange(images[0].shape[1]) * (voxel_nm / 1000 if voxel_nm else 1)
+                 voxel_nm: Voxel | None = None) -> None:
+    """Draw the grey levels of a row of two images, in px if the voxel size is unknown."""
+    positions = np.arange(images[0].shape[1]) * (voxel_nm[2] / 1000 if voxel_nm else 1)
     for image, name, colour in zip(images, names, ("0.72", "black"), strict=True):
         ax.plot(positions, image[row], color=colour, lw=1, label=name)
     ax.set(xlabel=f"position, {'µm' if voxel_nm else 'px'}", ylabel="grey level (16 bit)")
@@ -151,7 +163,7 @@ def show_source(function: Callable) -> Markdown:
 def display_figure(figure: Figure, caption: str) -> None:
     """Display a figure once in a notebook, with its caption below and as alternative text."""
     display(figure, metadata={"image/png": {"alt": caption}})
-    display(Markdown(f"*{caption}*"))
+    display(Markdown(f"*{markdown_text(caption)}*"))
     plt.close(figure)
 
 
@@ -172,7 +184,7 @@ def worst_place(wrong: np.ndarray, truth: np.ndarray | None = None,
     side = min(side, *wrong.shape)
     rank = _share_in_squares(wrong, side)
     if truth is not None:
-        present = np.unique(truth)
+        present = np.setdiff1d(truth, IGNORE)
         rank += np.all([_share_in_squares(truth == phase, side) >= 0.3 / len(present)
                         for phase in present], 0)
     top, left = np.unravel_index(rank.argmax(), rank.shape)
@@ -208,37 +220,37 @@ def error_panels(slices: Slices, predicted: Sequence[np.ndarray], titles: Sequen
     for top, (image, truth, guess, title) in zip(range(0, grid.nrows, 2), rows, strict=True):
         small = [fig.add_subplot(grid[row, 0]) for row in (top, top + 1)]
         large = [fig.add_subplot(grid[top:top + 2, column]) for column in (1, 2, 3)]
-        wrong = truth != guess
+        wrong = wrong_pixels(truth, guess)
         place = worst_place(wrong)
         show_slice(image, small[0], title)
         show_slice(error_image(truth, guess, slices.phases), small[1],
-                   f"{100 * wrong.mean():.2f} % wrong")
+                   f"{100 * wrong_share(truth, guess):.2f} % wrong")
         show_slice(image[place], large[0], "worst place: image", slices.voxel_nm)
         _zoom(truth[place], wrong[place], large[1], "its true phase", slices.phases)
         _zoom(guess[place], wrong[place], large[2], "predicted phase", slices.phases)
         for ax in small:
             mark_place(ax, place)
-    phase_legend(fig, slices.phases, meaning=_LEGEND.format("Small", "Large"))
+    phase_legend(fig, slices.phases, _LEGEND.format("Small", "Large"), slices.labels)
     return fig
 
 
 def compare_predictions(image: np.ndarray, truth: np.ndarray, guesses: Sequence[np.ndarray],
                         titles: Sequence[str], phases: Phases,
-                        voxel_nm: float | None = None) -> Figure:
+                        voxel_nm: Voxel | None = None) -> Figure:
     """Show the errors of several networks in a slice, (H, W), and a place with all phases."""
     side = min(3.6, 11 / (len(guesses) + 1))  # inches
     heights = side * image.shape[0] / image.shape[1], side
     fig, axes = plt.subplots(2, len(guesses) + 1, layout="constrained", height_ratios=heights,
                              figsize=(side * (len(guesses) + 1), sum(heights) + 1.4))
-    place = worst_place(truth != guesses[0], truth)
+    place = worst_place(wrong_pixels(truth, guesses[0]), truth)
     show_slice(image, axes[0, 0], "image", voxel_nm)
     show_slice(mask_image(truth[place], phases), axes[1, 0], "enlarged: true phase")
     for (above, below), guess, title in zip(axes.T[1:], guesses, titles, strict=True):
-        wrong = truth != guess
+        wrong = wrong_pixels(truth, guess)
         show_slice(error_image(truth, guess, phases), above,
-                   f"{title}:\n{100 * wrong.mean():.2f} % wrong")
+                   f"{title}:\n{100 * wrong_share(truth, guess):.2f} % wrong")
         _zoom(guess[place], wrong[place], below, "predicted phase", phases)
     for ax in axes[0]:
         mark_place(ax, place)
-    phase_legend(fig, phases, meaning=_LEGEND.format("Above", "Below"))
+    phase_legend(fig, phases, _LEGEND.format("Above", "Below"), [truth])
     return fig

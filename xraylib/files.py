@@ -1,7 +1,9 @@
 """Where files lie on disk, and how they are written: complete or not at all."""
 
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -11,17 +13,27 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from .errors import DataError
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks, so leftovers stay there
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".xraylib-tmp"
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's message when a disk is full
 
 
 def expand_user(path: str | Path) -> Path:
     """Return the path with ~ replaced by the home folder, if there is such a user."""
+    if not str(path):
+        raise DataError("the name of a file or folder is empty. Give one; . is this folder.")
     return Path(os.path.expanduser(path))
+
+
+def real_path(path: str | Path) -> Path:
+    """Return the absolute path without ~ and links; links in a circle stay, and do not exist."""
+    return Path(os.path.realpath(expand_user(path)))
 
 
 def home() -> Path:
@@ -38,10 +50,9 @@ def packaged_data() -> Path:
 
 
 @cache
-def load_plugins() -> None:
-    """Import every plugin, once: an entry point of the group "xraylib.plugins"."""
-    for plugin in entry_points(group="xraylib.plugins"):
-        plugin.load()
+def load_plugins() -> list[Any]:
+    """Import every plugin, once: the modules of the group "xraylib.plugins" of entry points."""
+    return [plugin.load() for plugin in entry_points(group="xraylib.plugins")]
 
 
 def json_bytes(content: dict) -> bytes:
@@ -59,8 +70,10 @@ def write_json(path: Path, content: dict) -> None:
 def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[Any]:
     """Open a file for writing that replaces `path` when the block ends without an error.
     Args:
-        path, mode, open_kwargs: As for `open`.
+        path, mode, open_kwargs: As for `open`. Text is UTF-8; it may hold paths that are not.
     """
+    if "b" not in mode:
+        open_kwargs = {"encoding": "utf-8", "errors": "backslashreplace"} | open_kwargs
     with _temporary(path) as part:
         with part.open(mode, **open_kwargs) as file:
             yield file
@@ -92,9 +105,29 @@ def create_exclusively(path: Path, content: bytes) -> None:
                 os.replace(part, path)
 
 
+def read_regular(path: Path) -> bytes:
+    """Read a file; raises `OSError` for a pipe or a device, which might never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "It is not a file", str(path))
+    return path.read_bytes()
+
+
+@contextmanager
+def name_in_errors(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Let errors of the system name the file `path`, and not the temporary file `part` or none."""
+    try:
+        yield
+    except OSError as error:
+        if SHORT_WRITE.fullmatch(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if error.errno is not None:
+            error.filename = str(error.filename or path).replace(str(part or path), str(path))
+        raise
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders in `folder` whose writers were killed."""
-    for part in folder.glob(f"*{SUFFIX}"):
+    for part in folder.glob(f".{'[0-9a-f]' * 16}{SUFFIX}"):
         with _lock(part, wait=False) as locked:
             if locked:
                 _remove(part)
@@ -104,12 +137,8 @@ def remove_leftovers(folder: Path) -> None:
 def _temporary(path: Path, is_folder: bool = False) -> Iterator[Path]:
     """Yield a locked file or folder beside `path`, of an unguessable name; remove what is left."""
     part = path.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
-    try:
+    with name_in_errors(path, part), ExitStack() as stack:
         part.mkdir() if is_folder else part.touch(exist_ok=False)
-    except OSError as error:
-        error.filename = str(path)  # the name that the reader knows
-        raise
-    with ExitStack() as stack:
         stack.enter_context(_lock(part, wait=True))
         if not part.exists():  # `remove_leftovers` of another process was faster
             part = stack.enter_context(_temporary(path, is_folder))

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from math import prod
+from dataclasses import asdict
+from math import inf, isfinite, prod
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .data import NI_YSZ, Phases
+from .data import NI_YSZ, GreyScale, Phases
 from .device import best_device, inference_memory_format, keep_freed_memory
 from .errors import ParameterError, WeightsError, one_line_message
 from .files import atomic_file, load_plugins
@@ -38,6 +39,9 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
                              f"{', '.join(phases.names)}; set model.phases.")
     facts = {name: str(getattr(model, name)) for name in (*LIMITS, "padding")}
     facts |= {"network": type(model).__name__, "phases": json.dumps(phases.to_dict())}
+    if hasattr(model, "grey_quantiles"):
+        facts |= {"grey_scale": json.dumps(asdict(model.grey_scale)),
+                  "grey_quantiles": json.dumps(model.grey_quantiles.round(1).tolist())}
     tensors = {name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
                for name, tensor in model.state_dict().items()}
     header, content = _split(save(tensors))
@@ -72,7 +76,8 @@ def read_weights(content: bytes, path: str | Path) -> UNet:
         if not content:
             raise ValueError("it is empty" if Path(path).is_file() else "there is no such file")
         tensors = load(content)
-        model = _meta_network(_split(content)[0].get("__metadata__", {}))
+        facts = _split(content)[0].get("__metadata__", {})
+        model = _meta_network(facts)
         floats = {name: part.float() for name, part in tensors.items() if part.is_floating_point()}
         expected = {name for name, part in model.state_dict().items() if part.is_floating_point()}
         model.load_state_dict(tensors | floats, assign=True)
@@ -81,6 +86,7 @@ def read_weights(content: bytes, path: str | Path) -> UNet:
         variances = [part for name, part in floats.items() if name.endswith("running_var")]
         if floats["grey"][1] <= 0 or any((part < 0).any() for part in variances):
             raise ValueError("it holds an impossible standard deviation or variance")
+        model.grey_scale, model.grey_quantiles = _grey_levels(facts, *model.grey.tolist())
     except (SafetensorError, RuntimeError, LookupError, AttributeError, TypeError,
             ValueError) as error:
         raise WeightsError(f"{path} is not a weights file of this library, or it is damaged "
@@ -96,7 +102,8 @@ def _meta_network(facts: dict[str, str]) -> UNet:
         if not low <= sizes[name] <= high:
             raise ValueError(f"its {name} is {sizes[name]}, not from {low} to {high}")
     phases = Phases.from_dict(json.loads(facts["phases"])) if "phases" in facts else NI_YSZ
-    n, found = sizes["n_classes"], (len(phases), len(bytes(phases.values)), phases.palette().shape)
+    n, values = sizes["n_classes"], [range(2**16).index(value) for value in phases.values]
+    found = len(phases), len(values), phases.palette().shape
     if found != (n, n, (n, 3)):
         raise ValueError(f"its n_classes is {n}, but its phases are {phases}")
     network = facts.get("network") or _network_of_old_header(facts)
@@ -108,6 +115,20 @@ def _meta_network(facts: dict[str, str]) -> UNet:
         model = NETWORKS[network](**sizes, padding=facts["padding"])
     model.phases = phases
     return model
+
+
+def _grey_levels(facts: dict[str, str], mean: float, std: float) -> tuple[GreyScale, np.ndarray]:
+    """Read the scale and the quantiles of grey levels; older files hold mean and deviation only."""
+    scale = GreyScale(**json.loads(facts.get("grey_scale", "{}")))
+    shares = torch.linspace(0, 1, 101).clamp(5e-4, 0.9995)
+    quantiles = (np.array(json.loads(facts["grey_quantiles"]), float) if "grey_quantiles" in facts
+                 else mean + std * torch.special.ndtri(shares).numpy())
+    possible = (quantiles.shape == (101,) and np.isfinite(quantiles).all()
+                and (np.diff(quantiles) >= 0).all() and np.dtype(scale.dtype).kind in "uif"
+                and 0 < scale.gain < inf and isfinite(scale.offset))
+    if not possible:
+        raise ValueError("its grey levels are impossible")
+    return scale, quantiles
 
 
 def _network_of_old_header(facts: dict[str, str]) -> str:
@@ -156,6 +177,7 @@ def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice
     Returns: Slices and their logits (B, n_classes, H, W).
     """
     device, n, shape = model.grey.device, len(images), images[0].shape
+    largest = max(prod(image.shape) for image in images)
     model = fuse_batch_norm(model)
     if model.slab_size(2) > 1:                                             # a 3-D network
         for part, _ in tile_spans(n, model.slab_size(n), 0):
@@ -165,16 +187,26 @@ def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice
                 logits[..., rows, columns] = tile
             yield part, logits
         return
-    batch = max(1, 2**(26 if device.type == "cuda" else 22) // (model.width * prod(shape)))
+    batch = max(1, 2**(26 if device.type == "cuda" else 22) // (model.width * largest))
+    if any(image.shape != shape for image in images):
+        batch = 1                                                          # sizes differ
     for part, _ in tile_spans(n, batch, 0):
         needed = np.stack([images[i] for i in model.slices_needed(range(n)[part], n)])
         yield part, stack_logits(model, torch.from_numpy(needed).to(device).float())
 
 
 def predict(model: UNet, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the most probable class of each pixel, uint8 (N, H, W); arguments: see `logits_of`."""
-    return np.concatenate([logits.argmax(1).byte().cpu().numpy()
-                           for _, logits in logits_of(model, images)])
+    """Return the most probable class of each pixel, uint8 (N, H, W); arguments: see `logits_of`.
+
+    Slices of different sizes give an array (N,) of arrays uint8 (H, W).
+    """
+    parts = [logits.argmax(1).byte().cpu().numpy() for _, logits in logits_of(model, images)]
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    masks = np.empty(len(parts), object)
+    for index, part in enumerate(parts):
+        masks[index] = part[0]
+    return masks
 
 
 @torch.no_grad()

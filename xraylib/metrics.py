@@ -10,37 +10,36 @@ from torch import Tensor
 
 from .data import Slices
 from .inference import logits_of
+from .losses import IGNORE
 from .noise import noisy_copies
 from .unet import UNet
 
 
 def confusion_matrix(predicted: Tensor, truth: Tensor, n_classes: int) -> Tensor:
     """Count the pixels, int64 (N, C, C), of each [image, true class, predicted class].
+
+    Pixels whose truth is `losses.IGNORE` are not counted.
     Args:
         predicted, truth, n_classes: class indices, integer (N, H, W), and their number C.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"The prediction has the shape {tuple(predicted.shape)}, the truth "
                          f"{tuple(truth.shape)}; both must be (images, height, width).")
-    pairs = (truth.long() * n_classes + predicted.long()).flatten(1)                  # N x HW
-    counts = torch.stack([row.bincount(minlength=n_classes**2) for row in pairs])
-    return counts.view(-1, n_classes, n_classes)
+    pairs = truth.long() * n_classes + predicted.long()
+    pairs = pairs.masked_fill_(truth == IGNORE, n_classes**2).flatten(1)              # N x HW
+    counts = torch.stack([row.bincount(minlength=n_classes**2 + 1) for row in pairs])
+    return counts[:, :-1].view(-1, n_classes, n_classes)
 
 
 def dice_score(counts: Tensor) -> Tensor:
     """Compute the hard Dice score 2 |P and T| / (|P| + |T|): (N, C, C) -> float64 (N, C).
 
-    A class that is absent from truth and prediction scores 1: `absent_classes` finds such cases.
+    An image that does not contain a class has no Dice for it: nan, which all means leave out.
     Average over images first, then over classes.
     """
     both = counts.diagonal(dim1=1, dim2=2).double()
-    size = counts.sum(1) + counts.sum(2)
-    return torch.where(size > 0, 2 * both / size.clamp(min=1), 1.0)
-
-
-def absent_classes(counts: Tensor) -> Tensor:
-    """Find the classes that are in neither truth nor prediction: (N, C, C) -> bool (N, C)."""
-    return (counts.sum(1) + counts.sum(2)) == 0
+    true = counts.sum(2)
+    return torch.where(true > 0, 2 * both / (counts.sum(1) + true).clamp(min=1), torch.nan)
 
 
 @dataclass(frozen=True)
@@ -54,30 +53,56 @@ class Scores:
 
     @property
     def dice(self) -> np.ndarray:
-        """Dice of each image and class, (N, C)."""
+        """Dice of each image and class, (N, C); nan where the image does not contain the class."""
         return dice_score(torch.from_numpy(self.confusion)).numpy()
 
     @property
-    def absent(self) -> int:
-        """How often a class is in neither truth nor prediction, so that its Dice counts as 1."""
-        return int(absent_classes(torch.from_numpy(self.confusion)).sum())
+    def class_dice(self) -> np.ndarray:
+        """Mean Dice of each class over the images that contain it, (C,); nan if none does."""
+        return _mean(self.dice, 0)
+
+    @property
+    def image_dice(self) -> np.ndarray:
+        """Mean Dice of each image over the classes that it contains, (N,)."""
+        return _mean(self.dice, 1)
+
+    @property
+    def absent(self) -> list[int]:
+        """The classes that no image contains. They do not count in `mean`."""
+        return np.flatnonzero(self.confusion.sum((0, 2)) == 0).tolist()
 
     @property
     def mean(self) -> float:
-        """The headline Dice: the mean over images, then over classes."""
-        return float(self.dice.mean(0).mean())
+        """The headline Dice: the mean over images, then over the classes that are present."""
+        return float(_mean(self.class_dice, 0))
 
     def dice_variants(self) -> dict[str, float]:
         """Return the headline Dice and three other scores that are also called "the Dice"."""
         all_pixels = torch.from_numpy(self.confusion).sum(0, keepdim=True)
         return {"mean over images, then phases": self.mean,
-                "all pixels in one": float(dice_score(all_pixels).mean()),
-                "the worst image": float(self.dice.mean(1).min()),
-                "without class 0": float(self.dice.mean(0)[1:].mean())}
+                "all pixels in one": float(_mean(dice_score(all_pixels).numpy()[0], 0)),
+                "the worst image": float(self.image_dice.min()),
+                "without class 0": float(_mean(self.class_dice[1:], 0))}
 
     def where(self, chosen: np.ndarray) -> "Scores":
         """Return the scores of some images (boolean mask or indices), without a loss."""
         return Scores(self.confusion[chosen], self.numbers[chosen], self.noise_std[chosen])
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Average the values that are not nan; nan where there is none."""
+    counts = np.isfinite(values).sum(axis)
+    return np.where(counts > 0, np.nansum(values, axis) / np.maximum(counts, 1), np.nan)
+
+
+def wrong_pixels(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Find the pixels whose label is known and differs from the prediction, bool of their shape."""
+    return (truth != predicted) & (truth != IGNORE)
+
+
+def wrong_share(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of the labelled pixels that are wrong, 0..1; 0 if none is labelled."""
+    return float(wrong_pixels(truth, predicted).sum() / max((truth != IGNORE).sum(), 1))
 
 
 def score_masks(predicted: Sequence[np.ndarray], slices: Slices) -> Scores:
@@ -116,18 +141,22 @@ def mean_probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float],
         model, slices, noise_stds, phase, seed: L standard deviations, grey levels; a class index.
     Returns: float32 (L, C), 0..1: the mean probability of each class.
     """
-    inside = torch.from_numpy(np.stack(slices.labels) == phase)                       # N x H x W
     rows = []
     for std in noise_stds:
-        noisy = noisy_copies(slices, std, seed)
-        parts = [logits.float().softmax(1).cpu() for _, logits in logits_of(model, noisy.images)]
-        rows.append(torch.cat(parts).transpose(0, 1)[:, inside].mean(1).numpy())      # C
+        inside = []
+        for part, logits in logits_of(model, noisy_copies(slices, std, seed).images):
+            chosen = torch.from_numpy(np.stack(slices.labels[part]) == phase)         # B x H x W
+            inside.append(logits.float().softmax(1).cpu().transpose(0, 1)[:, chosen])
+        rows.append(torch.cat(inside, 1).mean(1).numpy())                             # C
     return np.stack(rows)
 
 
 def interface_distance(truth: np.ndarray) -> np.ndarray:
-    """Measure how far each pixel is from another phase, px (H, W): 1 beside it, inf without one."""
-    inside = maximum_filter(truth, 3) == minimum_filter(truth, 3)
+    """Measure how far each pixel is from another phase, px (H, W): 1 beside it, inf without one.
+
+    Pixels without a label are no phase.
+    """
+    inside = maximum_filter(np.where(truth == IGNORE, 0, truth), 3) <= minimum_filter(truth, 3)
     return np.full(truth.shape, np.inf) if inside.all() else distance_transform_edt(inside) + 1
 
 
@@ -139,7 +168,8 @@ def share_near_interface(truth: Sequence[np.ndarray], predicted: Sequence[np.nda
     Returns: One share per distance, 0..1; nan if no pixel is wrong.
     """
     pairs = zip(truth, predicted, strict=True)
-    wrong = np.concatenate([interface_distance(right)[right != mask] for right, mask in pairs])
+    wrong = np.concatenate([interface_distance(right)[wrong_pixels(right, mask)]
+                            for right, mask in pairs])
     return [float((wrong <= distance).mean()) if wrong.size else float("nan")
             for distance in distances]
 

@@ -34,7 +34,7 @@ RECIPE_CHECKS: dict[str, Callable[[Recipe], None]] = {}  # by network; raise `Pa
 def _number(value: Any) -> Any:
     """Read a number, also from text (papermill passes 1e-3 as text), but not True and not 1_0."""
     try:
-        return value if value is None else float(str(value).replace("_", "?"))
+        return value if value is None else float(str(value).replace("_", "?")) + 0.0  # -0.0 is 0
     except ValueError:
         return float("nan")  # which no parameter may be
 
@@ -47,8 +47,16 @@ def _network(value: Any) -> str:
     return value
 
 
+def _list(value: Any) -> Any:
+    """Read a list, also from text: papermill and the command line pass "[2, 3]" as text."""
+    if isinstance(value, str) and value[:1] + value[-1:] == "[]":
+        return [item.strip(" '\"") for item in value[1:-1].split(",") if item.strip()]
+    return value
+
+
 def _transforms(value: Any) -> tuple[str, ...]:
     """Sort the names of transforms into the order in which they are applied."""
+    value = _list(value)
     names = [name for name in value.split("+") if name] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or sorted(map(str, names)) != sorted(
             name for name in TRANSFORMS if name in names):
@@ -70,19 +78,22 @@ class Parameters(BaseModel, extra="forbid", allow_inf_nan=False):
     profile: Literal["", "tiny", "laptop", "paper"] = ""
     data_dir: str = ""
     volume: str = ""
+    example: Literal["electrode", "sandstone"] = "electrode"
     seed: Seed = 0
     n_seeds: Annotated[int | None, Field(ge=1, le=100), Read] = None
     n_train: NSlices | None = None
     slice_share: Share | None = None
     n_val: NSlices | None = None
-    sizes: list[NSlices | Share] = Field(
+    sizes: Annotated[list[NSlices | Share], BeforeValidator(_list)] = Field(
         [], description="a list of training sizes, as [5, 25], or [] (the profile decides)")
-    crops: list[Side] = Field([], description="a list of sides in px, as [32, 64]")
+    crops: Annotated[list[Side], BeforeValidator(_list)] = Field(
+        [], description="a list of sides in px, as [32, 64]")
     split: Literal["random", "block"] = "random"
     split_seed: Seed | None = None
+    fold: Annotated[int | None, Field(ge=0, le=100), Read] = None
     noise_std: Annotated[float, Field(ge=0, le=65535), Read] = 5000.0
     noise_std_min: Annotated[float, Field(ge=0, le=65535), Read] = 0.0
-    voxel_nm: Annotated[float, Field(ge=1e-3, le=1e9), Read] = 18.4
+    voxel_nm: Annotated[float | None, Field(ge=1e-3, le=1e9), Read] = None
     steps: Annotated[int | None, Field(ge=1, le=10_000_000), Read] = None
     evaluations: Annotated[int | None, Field(ge=1, le=10_000), Read] = None
     width: Annotated[int | None, Field(ge=1, le=512), Read] = None
@@ -114,7 +125,7 @@ def check_parameters(**values: Any) -> dict[str, Any]:
     if problem["type"] == "extra_forbidden":
         raise ParameterError(f"unknown parameter {name!r}; the known ones are "
                              f"{', '.join(Parameters.model_fields)}.")
-    schema, value = Parameters.model_json_schema()["properties"][name], values[name]
+    schema, value = Parameters.model_json_schema()["properties"][name], _list(values[name])
     if place and place[0].isdecimal():
         name, schema, value = f"{name}[{place[0]}]", schema["items"], value[int(place[0])]
     allowed = problem.get("ctx", {}).get("error") or _allowed(schema)
@@ -168,6 +179,7 @@ class RunConfig:
     recipe: Recipe
     split_seed: int | None = None  # of the split alone (None: the seed)
     slice_share: float | None = None  # train on this share of one slice's area (None: all of it)
+    fold: int | None = None  # the part that cross-validation leaves out (0: nothing, None: split)
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that differ from their default, so that new ones rename no old run."""
@@ -200,8 +212,12 @@ class RunConfig:
             notes.append(f"{part} and {len(val)} validate, of {len(pool)}; {self.split} split.")
             return cut_window(train, self.slice_share, seed) if self.slice_share else train, val
 
-        wanted = signature(experiment.draw).parameters.keys() & {"noise_std", "seed"}
+        wanted = signature(experiment.draw).parameters.keys() & {"noise_std", "seed", "fold"}
         train, val = experiment.draw(slices, split, **{key: getattr(self, key) for key in wanted})
+        if self.fold:
+            notes.append(f"Part {self.fold} of the labels is left out and scored.")
+        elif val is train:
+            notes.append(f"All {len(train)} slices train. The score is that of the training set.")
         if self.recipe.network != "UNet":
             require_neighbours(train)
             require_neighbours(val)
@@ -247,4 +263,4 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /,
     RECIPE_CHECKS.get(recipe.network, lambda _: None)(recipe)
     return RunConfig(experiment, p.profile, p.seed, 1 if p.slice_share else p.n_train, p.n_val,
                      p.split, p.noise_std if facts.noisy else 0.0, recipe, p.split_seed,
-                     p.slice_share)
+                     p.slice_share, p.fold if "fold" in signature(facts.draw).parameters else None)

@@ -72,9 +72,10 @@ def _read_runs(path: Path, _changed: int, place: Path) -> list[Run]:
         for row in json.loads(text)["runs"]:
             config = check_config(row["config"])
             folder = place / "runs" / config["experiment"] / config["digest"]
-            scores = check_scores(row["scores"], len(config["phases"]["names"]))
+            scores = check_scores(row["scores"], config)
             weights = path.parent / "weights" / f"{row['name']}.safetensors"
-            runs.append(Run(folder, config, check_history(row["history"]), scores, weights,
+            runs.append(Run(folder, config,
+                            check_history(row["history"], config["recipe"]), scores, weights,
                             row["name"]))
     return runs
 
@@ -92,19 +93,27 @@ def named_networks() -> dict[str, NamedNetwork]:
                 for name, row in json.loads(text).items()}
 
 
+def own_networks() -> dict[str, Path]:
+    """Return the weights files of the networks that the reader has named (`train --name`)."""
+    return {path.stem: path for path in sorted((home() / "networks").glob("*.safetensors"))}
+
+
 def network_file(name_or_path: str | Path) -> Path:
-    """Return the weights file of a short name, a weights file or the folder of a run.
+    """Return the weights file of a name, a weights file or the folder of a run.
 
     Raises: RunError if a folder holds no complete run, WeightsError if there is nothing.
     """
     networks, path = named_networks(), expand_user(name_or_path)
     if str(name_or_path) in networks:
         return networks[str(name_or_path)].file
+    own = own_networks()
+    if str(name_or_path) in own:
+        return own[str(name_or_path)]
     if path.is_dir():
         return load_run(path).weights
     if not path.exists():
         raise WeightsError(f"{name_or_path} is neither a file, a run folder nor the name of a "
-                           f"published network. The names are {', '.join(networks)}.")
+                           f"network. The names are {', '.join([*networks, *own])}.")
     return path
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from .datasets import BUILT_IN, Dataset, open_dataset
 from .device import environment_info
 from .errors import RunError, one_line_message
 from .experiments import get_experiment
-from .files import atomic_file, home, remove_leftovers, write_json
+from .files import atomic_file, home, read_regular, remove_leftovers, write_json
 from .inference import load_weights
 from .metrics import Scores, evaluate
 from .noise import noisy_copies
 from .params import RunConfig
+from .training import Recipe
 from .unet import UNet
 
 REQUIRED = {"digest": str, "fingerprint": str, "data": str, "note": str, "phases": dict,
@@ -101,7 +103,7 @@ def run_experiment(config: RunConfig, dataset: Dataset, use_published: bool = Fa
     from .published import find_published  # published.py imports this module
 
     folder = folder_of(config, dataset.fingerprint)
-    if not (folder / "result.json").exists():
+    if not (folder / "result.json").is_file():
         if use_published and (found := find_published(config, dataset.fingerprint)):
             return found
         _train(folder, config, dataset, progress)
@@ -122,8 +124,8 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
         folder, config.recipe, drawn.train, drawn.val, config.seed, progress)
     n = get_experiment(config.experiment).scored
     val, test = drawn.val.subsample(n), dataset.test.subsample(n)
-    sets = {"test": test}
-    if config.noise_std:
+    sets = {"test": test} if len(test) else {}
+    if config.noise_std and len(test):
         sets["test_noisy"] = noisy_copies(test, config.noise_std, config.seed)
     if not (np.array_equal(best.numbers, val.numbers)
             and np.array_equal(best.noise_std, val.noise_std)):  # else training has scored them
@@ -134,15 +136,15 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
         table = csv.DictWriter(file, history[0])
         table.writeheader()
         table.writerows(history)
-    write_json(folder / "result.json",
-               {name: scores_to_dict(part) for name, part in scores.items()})
+    write_json(folder / "result.json", {"digest": config.digest(dataset.fingerprint)} | {
+        name: scores_to_dict(part) for name, part in scores.items()})
     (folder / "last.pt").unlink(missing_ok=True)
 
 
 def load_run(folder: str | Path) -> Run:
     """Read a complete run; raises `RunError` if it is missing, incomplete or damaged."""
     folder = Path(folder)
-    if not (folder / "result.json").exists():
+    if not (folder / "result.json").is_file():
         raise RunError(f"{folder} holds no complete run (no result.json). Run its notebook, or "
                        "`make run`, to the end.")
     remedy = f"Delete {folder} and run its notebook again."
@@ -151,9 +153,9 @@ def load_run(folder: str | Path) -> Run:
         if re.fullmatch("[0-9a-f]{12}", folder.name) and folder.name != config["digest"]:
             raise ValueError(f"it is the config.json of the run {config['digest']}")
     with text_of(folder / "history.csv", remedy) as text:
-        history = check_history(list(csv.DictReader(text.splitlines())))
+        history = check_history(list(csv.DictReader(text.splitlines())), config["recipe"])
     with text_of(folder / "result.json", remedy) as text:
-        scores = check_scores(json.loads(text), len(config["phases"]["names"]))
+        scores = check_scores(json.loads(text), config)
     return Run(folder, config, history, scores, folder / "model.safetensors")
 
 
@@ -165,7 +167,7 @@ def config_of(run: Run) -> RunConfig:
 def dataset_of(run: Run) -> Dataset:
     """Open the data of a run again; raises `RunError` if they have changed since."""
     data = run.config["data"]
-    dataset = open_dataset(run.config["profile"], "" if data == BUILT_IN else data)
+    dataset = open_dataset(run.config["profile"], "" if data == BUILT_IN else data, min_slices=1)
     if dataset.fingerprint != run.config["fingerprint"]:
         raise RunError(f"The data of {run.place} ({data}) have changed since. Run its notebook "
                        "again.")
@@ -176,9 +178,11 @@ def dataset_of(run: Run) -> Dataset:
 def text_of(path: Path, remedy: str) -> Iterator[str]:
     """Yield the text of a file; an error in reading it is a `RunError` that says what to do."""
     try:
-        yield path.read_text()
+        yield read_regular(path).decode()
     except PermissionError:
         raise
+    except RunError as error:
+        raise RunError(f"{path} {error}") from error
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
             RecursionError, csv.Error) as error:
         raise RunError(f"{path} is damaged ({one_line_message(error)}). {remedy}") from error
@@ -193,6 +197,9 @@ def check_config(content: Any) -> dict[str, Any]:
     for name, kind in REQUIRED.items():
         if not isinstance(content[name], kind):
             raise TypeError(f"{name} is {reprlib.repr(content[name])}")
+    if unknown := sorted(set(content["recipe"]) - set(Recipe.__annotations__)):
+        raise RunError(f"was written by a newer version of the library: its recipe has "
+                       f"{', '.join(unknown)}. Update the library, or move this run elsewhere.")
     PHASES.validate_python(content["phases"])
     config = RUN_CONFIG.validate_python(content)
     get_experiment(config.experiment)
@@ -204,19 +211,30 @@ def check_config(content: Any) -> dict[str, Any]:
     return content
 
 
-def check_history(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Return the rows of a history as numbers, or raise an error if they are none."""
+def check_history(rows: list[dict[str, Any]], recipe: dict[str, Any]) -> list[dict[str, float]]:
+    """Return the rows of the history of a recipe as numbers, or raise an error if they are none."""
     history = [{name: float(value) for name, value in row.items()} for row in rows]
     if not history or not {"step", "dice", "seconds"} <= set(history[0]):
         raise ValueError("it lacks rows or columns")
+    if recipe["steps"] and (len(history), history[-1]["step"]) != (
+            recipe["evaluations"], recipe["steps"]):
+        raise ValueError(f"it does not hold {recipe['evaluations']} rows up to step "
+                         f"{recipe['steps']}")
+    for number, row in enumerate(history, 1):
+        for name, value in row.items():  # a phase that no slice contains has no Dice
+            if not (isfinite(value) or isnan(value) and name.startswith("dice_")):
+                raise ValueError(f"{name} is {value} in row {number}")
     return history
 
 
-def check_scores(content: Any, n_classes: int) -> dict[str, Scores]:
+def check_scores(content: Any, config: dict[str, Any]) -> dict[str, Scores]:
     """Return the scores in the content of a result.json, or raise an error if they are none."""
-    if not {"val", "test"} <= set(content):
+    needed = {"val"} if "fold" in config else {"val", "test"}
+    if not needed <= set(content):
         raise ValueError("it lacks val or test")
-    scores = {}
+    if (digest := content.pop("digest", config["digest"])) != config["digest"]:
+        raise ValueError(f"it is the result.json of the run {digest}")
+    scores, n_classes = {}, len(config["phases"]["names"])
     for name, part in content.items():
         arrays: dict[str, Any] = {key: np.array(value) if isinstance(value, list) else value
                                   for key, value in part.items()}
@@ -224,7 +242,7 @@ def check_scores(content: Any, n_classes: int) -> dict[str, Scores]:
         counts, n = found.confusion, len(found.numbers)
         fits = counts.shape == (n, n_classes, n_classes) and found.noise_std.shape == (n,)
         kinds = counts.dtype.kind + found.numbers.dtype.kind + found.noise_std.dtype.kind
-        if n == 0 or not fits or kinds not in ("iif", "iii") or counts.min() < 0:
+        if not fits or kinds not in ("iif", "iii") or not counts.any() or counts.min() < 0:
             raise ValueError(f"{name} is no table of pixels")
     return scores
 

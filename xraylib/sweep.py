@@ -20,7 +20,8 @@ from .workers import map_tasks
 
 ERROR_FILE = "error.txt"  # in the folder of a run that failed: its traceback
 MAX_RUNS = 100_000
-NOTEBOOK_ONLY = {"data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published"}
+NOTEBOOK_ONLY = {"data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published",
+                 "example", "fold"}
 
 
 def parse_values(text: str) -> list[Any]:
@@ -96,7 +97,7 @@ def run_sweep(configs: Sequence[RunConfig], dataset: Dataset, use_published: boo
 @lru_cache(maxsize=1)
 def _open_once(origin: tuple[str, str], _fingerprint: str) -> Dataset:
     """Open the data once per worker process."""
-    return open_dataset(*origin)
+    return open_dataset(*origin, min_slices=1)
 
 
 def _attempt(open_data: Callable[[], Dataset], use_published: bool, config: RunConfig) -> Run | str:

@@ -1,10 +1,14 @@
 """Tables over runs, beside the poster's numbers. A group is runs that differ by the seed alone."""
 
 import json
+import re
 from collections.abc import Sequence
+from html import escape
+from math import isnan
 
 import numpy as np
 
+from .errors import printable
 from .experiments import get_experiment
 from .files import home
 from .params import RunConfig
@@ -13,14 +17,25 @@ from .runs import Run, load_run
 TITLES = {"val": "validation", "test": "test set", "test_noisy": "test set, noisy"}
 
 
+def markdown_text(text: str) -> str:
+    """Return a text, such as a name that a reader chose, without HTML, links or ends of cells."""
+    return re.sub(r"[\\|\[]", r"\\\g<0>", escape(printable(text), quote=False))
+
+
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
+    """Return a Markdown table. Its cells may be **bold**; all else in them is shown as it is."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
 
 
 def percent(values: Sequence[float]) -> str:
-    """Return the mean of Dice values, 0..1, ± their standard deviation: '98.91 ± 0.04' (%)."""
+    """Return the mean of Dice values, 0..1, ± their standard deviation: '98.91 ± 0.04' (%).
+
+    Values that are nan, of phases that are absent, are left out; '–' if there is no other.
+    """
+    values = [value for value in values if not isnan(value)]
+    if not values:
+        return "–"
     spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.2f}{spread}"
 
@@ -51,7 +66,7 @@ def headline_dice(group: list[Run], name: str) -> list[float]:
 def dice_by_slice(group: list[Run], name: str) -> list[np.ndarray]:
     """Return the mean Dice of each slice of a set, in the order of the volume: (N,) per run."""
     scores = [run.scores[name] for run in group]
-    return [each.dice.mean(1)[np.argsort(each.numbers, kind="stable")] for each in scores]
+    return [each.image_dice[np.argsort(each.numbers, kind="stable")] for each in scores]
 
 
 def bootstrap_means(runs: Sequence[np.ndarray], block: int = 10) -> np.ndarray:
@@ -90,14 +105,21 @@ def slope(group: list[Run], column: str) -> str:
 
 
 def dice_table(group: list[Run]) -> str:
-    """Return a table of Dice in per cent by set and phase, ± the standard deviation."""
-    rows = []
+    """Return a table of Dice in per cent by set and phase, ± the standard deviation.
+
+    Below it, sentences name the phases that are absent from a set.
+    """
+    rows, notes, names = [], [], np.array(group[0].phases.names)
     for name, title in TITLES.items():
         if name in group[0].scores:
-            dice = np.array([run.scores[name].dice.mean(0) for run in group])
+            dice = np.array([run.scores[name].class_dice for run in group])
             rows.append([title, str(len(group[0].scores[name].numbers)),
-                         f"**{percent(dice.mean(1))}**", *(percent(each) for each in dice.T)])
-    return markdown_table(["Dice, %", "images", "mean", *group[0].phases.names], rows)
+                         f"**{percent(headline_dice(group, name))}**", *map(percent, dice.T)])
+            if absent := names[np.isnan(dice).all(0)].tolist():
+                notes.append(f"{title.capitalize()}: no image contains {' or '.join(absent)}. ")
+    notes += ["A phase without Dice does not count in the mean."] * bool(notes)
+    table = markdown_table(["Dice, %", "images", "mean", *names], rows)
+    return table + "\n\n" * bool(notes) + "".join(notes)
 
 
 def complete_runs() -> list[Run]:

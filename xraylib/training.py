@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -13,13 +14,14 @@ from torch.optim import NAdam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from .augment import CropSampler
-from .data import Slices, evenly_spaced, grey_statistics
+from .data import Slices, evenly_spaced, grey_quantiles, grey_statistics
 from .device import autocast, best_device, keep_freed_memory, training_memory_format
 from .errors import TrainingError
 from .files import load_plugins
 from .inference import NETWORKS
 from .losses import total_loss
 from .metrics import Scores, evaluate
+from .noise import add_noise
 from .unet import UNet
 
 TRANSFORMS = ("rotate", "scale", "elastic", "blur", "contrast", "brightness", "noise")
@@ -140,10 +142,19 @@ def build_unet(recipe: Recipe, seed: int, train_set: Slices, device: torch.devic
         torch.manual_seed(seed)
         model = NETWORKS[recipe.network](
             recipe.width, recipe.depth, n_classes=len(train_set.phases), padding=recipe.padding)
-    model.phases = train_set.phases
+    model.phases, model.grey_scale = train_set.phases, train_set.grey_scale
+    model.grey_quantiles = grey_quantiles(_seen_images(recipe, train_set, seed))
     model.grey.copy_(torch.tensor(grey_statistics(train_set)))
     memory_format = training_memory_format(device, recipe.width, whole_slices=recipe.crop == 0)
     return model.to(device, memory_format=memory_format)
+
+
+def _seen_images(recipe: Recipe, train_set: Slices, seed: int) -> list[np.ndarray]:
+    """Return at most 40 slices, with the noise that the recipe adds to crops."""
+    sample = train_set.subsample(40)
+    stds = np.linspace(recipe.noise_std_min, recipe.noise_std_max, len(sample))
+    return [add_noise(image, std, seed, int(number)) if std else image
+            for image, std, number in zip(sample.images, stds, sample.numbers, strict=True)]
 
 
 class OneCycle(OneCycleLR):
@@ -180,7 +191,7 @@ def make_optimiser(model: UNet, recipe: Recipe, steps: int) -> tuple[Optimizer, 
 def _validation_row(scores: Scores, names: tuple[str, ...]) -> dict[str, float]:
     """Return loss and Dice, also per phase and, if a part is noisy, of clean and noisy slices."""
     row = {"val_loss": cast(float, scores.loss), "dice": scores.mean}
-    row |= zip((f"dice_{name}" for name in names), scores.dice.mean(0).tolist(), strict=True)
+    row |= zip((f"dice_{name}" for name in names), scores.class_dice.tolist(), strict=True)
     for name, part in (("clean", scores.noise_std == 0), ("noisy", scores.noise_std > 0)):
         if part.any() and not part.all():
             row[f"dice_{name}"] = scores.where(part).mean

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from .errors import ParameterError
 
 if TYPE_CHECKING:
-    from .data import Phases
+    import numpy as np
+
+    from .data import GreyScale, Phases
 
 
 class DoubleConv(nn.Module):
@@ -74,7 +76,11 @@ class UNet(nn.Module):
 
     TILE_BUDGET = 2**23  # largest width x pixels of a tile: bounds the memory of a prediction
     grey: Tensor         # mean and standard deviation of the training set's grey levels
-    phases: "Phases"     # what the classes mean; set by training and by loading
+    # What training and loading set: what the classes mean, how grey levels of files are read, and
+    # 101 quantiles of the training set's grey levels.
+    phases: "Phases"
+    grey_scale: "GreyScale"
+    grey_quantiles: "np.ndarray"
 
     def __init__(self, width: int = 64, depth: int = 4, n_classes: int = 3, padding: str = "same",
                  in_channels: int = 1) -> None:

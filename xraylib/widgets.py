@@ -19,9 +19,10 @@ from .curves import curve_picture
 from .data import Phases, Slices
 from .figures import error_image, grey_picture, mask_image, pictures_in_a_row
 from .inference import logits_of
-from .metrics import score_masks, share_near_interface
+from .metrics import score_masks, share_near_interface, wrong_pixels
 from .noise import add_noise
 from .runs import Run
+from .tables import percent
 from .unet import UNet
 
 PICTURES = ("misclassified", "image", "true mask", "prediction", "overlay", "confidence")
@@ -78,7 +79,7 @@ def picture(kind: str, image: np.ndarray, truth: np.ndarray, prediction: Predict
     if kind == "misclassified":
         return error_image(truth, prediction.labels, phases, palette)
     if kind == "overlay":
-        wrong = (truth != prediction.labels)[..., None]
+        wrong = wrong_pixels(truth, prediction.labels)[..., None]
         return np.where(wrong, mask_image(truth, phases, palette), grey_picture(image))
     least = 1 / len(phases)  # the lowest confidence that so many classes allow: the darkest
     share = (prediction.confidence - least) / (1 - least)
@@ -113,19 +114,20 @@ def html_legend(phases: Phases, palette: str = "safe",
 def error_numbers(one: Slices, labels: np.ndarray) -> str:
     """Return HTML tables of the errors of one slice, predicted as class indices (H, W)."""
     names, scores = one.phases.names, score_masks([labels], one)
-    dice = [(name, f"{100 * value:.2f} %")
+    dice = [(name, percent([value]))
             for name, value in zip((*names, "mean"), (*scores.dice[0], scores.mean), strict=True)]
     counts = scores.confusion[0]
     wrong = counts.sum() - counts.trace()
     near = share_near_interface(one.labels, [labels], (1, 2, 3))
-    errors = [("wrong pixels", f"{wrong:,}"), ("of all", f"{100 * wrong / labels.size:.2f} %")]
+    share = wrong / max(counts.sum(), 1)
+    errors = [("wrong pixels", f"{wrong:,}"), ("of all", f"{100 * share:.2f} %")]
     errors += [(f"within {px} px of an interface", f"{100 * share:.0f} %" if wrong else
                 "none is wrong") for px, share in enumerate(near, 1)]
     pairs = sorted(permutations(range(len(names)), 2), key=lambda pair: -int(counts[pair]))
     confusions = [(f"{names[true]} → {names[taken_for]}", f"{counts[true, taken_for]:,}",
                    f"{100 * counts[true, taken_for] / max(wrong, 1):.0f} %")
                   for true, taken_for in pairs[:6]]
-    return (html_table(dice, "Dice") + html_table(errors, "Errors")
+    return (html_table(dice, "Dice, %") + html_table(errors, "Errors")
             + html_table(confusions, "True → predicted"))
 
 
@@ -199,7 +201,7 @@ def _ranking_buttons(run: Run, predictor: Predictor,
         if not np.array_equal(val.numbers, slices.numbers):  # the run has scored other slices
             guesses = [predictor.predict(index, 0).labels for index in range(len(slices))]
             val = score_masks(guesses, slices)
-        return (val.dice.mean(1).argsort() + 1).tolist()
+        return (val.image_dice.argsort() + 1).tolist()
 
     def go(button: widgets.Button) -> None:
         following = (ranking().index(number.value) + 1) % number.max
@@ -241,9 +243,9 @@ def compare_networks(runs: Mapping[str, Run], slices: Slices, noise_std: float =
             shown.append(predictor.picture(kind, number - 1, noise, palette))
             labels = predictor.predict(number - 1, noise).labels
             scores = score_masks([labels], slices[[number - 1]])
-            rows.append([name, *(f"{100 * dice:.2f} %" for dice in (*scores.dice[0], scores.mean)),
-                         f"{(slices.labels[number - 1] != labels).sum():,}"])
-        heading = f"Dice of slice {slices.numbers[number - 1]}, left to right"
+            rows.append([name, *(percent([dice]) for dice in (*scores.dice[0], scores.mean)),
+                         f"{wrong_pixels(slices.labels[number - 1], labels).sum():,}"])
+        heading = f"Dice in % of slice {slices.numbers[number - 1]}, left to right"
         return pictures_in_a_row(shown), html_table(rows, heading)
 
     return panel(controls, draw, slices.phases, len(runs) * (max(slices.shape[1], MIN_WIDTH) + 8))

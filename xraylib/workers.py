@@ -4,21 +4,25 @@ import asyncio
 import logging
 import os
 import re
-import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
-from queue import SimpleQueue
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
+from tqdm import tqdm
 
 from .errors import WorkersError, one_line_message
-from .files import home
+from .files import home, real_path
 
 SCHEDULER_TIMEOUT = 10  # seconds for a scheduler to answer
+NOTICE_AFTER, MAX_NOTICES = 10, 360  # seconds without any worker, and how often until an error
 MAX_WORKERS_PER_CORE = 4
 
 
@@ -42,26 +46,35 @@ def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
         raise WorkersError('workers need dask.distributed: pip install -e ".[cluster]"')
     if scheduler:
         _require_answer(scheduler)
-    return _map_on_cluster(call, items, workers, scheduler)
+    results = _map_on_cluster(call, items, workers, scheduler)
+    next(results)  # workers that cannot start are an error here, before anything is written
+    return results
 
 
 def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
                     scheduler: str) -> Iterator[tuple[int, Any]]:
-    """Call a function for every item on a cluster."""
+    """Call a function for every item on a cluster; yield once before, when the cluster is there."""
     from distributed import Client, KilledWorker
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
-    task = partial(_run_in_worker, call, str(home().resolve()), threads)
+    task = partial(_run_in_worker, call, str(real_path(home())), threads)
     finished: SimpleQueue = SimpleQueue()
-    with (nullcontext(scheduler) if scheduler else _local_cluster(workers) as cluster,
-          Client(cluster, timeout=SCHEDULER_TIMEOUT) as client):
-        if not scheduler:  # Ctrl-C reaches all processes of a terminal: leave it to this one
-            client.register_worker_callbacks(partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
+    log = logging.getLogger("distributed.client")  # of tracebacks where our own errors say it
+    with ExitStack() as stack:
+        stack.callback(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
+        try:
+            address = scheduler or stack.enter_context(_local_cluster(workers))
+            client = stack.enter_context(Client(address, timeout=SCHEDULER_TIMEOUT))
+        except (OSError, RuntimeError) as error:  # too many open files, processes or threads
+            raise WorkersError(f"the workers cannot start ({one_line_message(error)}). Give "
+                               "fewer or none, or raise your limits (ulimit -a).") from error
+        yield 0, None
         indices = {future: i for i, future in enumerate(client.map(task, items, pure=False))}
         try:
             for future in indices:
                 future.add_done_callback(finished.put)
             for _ in indices:
-                future = finished.get()  # Ctrl-C can interrupt this wait, but not Dask's own
+                future = _next_finished(finished, client, address)
                 yield indices[future], future.result()
         except KilledWorker as error:
             raise WorkersError("a task ended its worker again and again, most likely for lack of "
@@ -72,8 +85,24 @@ def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
                                "and give the same command again.") from error
 
 
+def _next_finished(finished: SimpleQueue, client: Any, address: str) -> Any:
+    """Wait for a task to end, but not for ever for a worker that could do it."""
+    alone = 0  # notices in turn without any worker
+    while True:
+        with suppress(Empty):  # Ctrl-C can interrupt this wait, but not Dask's own
+            return finished.get(timeout=NOTICE_AFTER)
+        alone = 0 if client.scheduler_info()["workers"] else alone + 1
+        if alone == 1:
+            tqdm.write(f"The Dask scheduler at {address} has no worker. Waiting for up to "
+                       f"{MAX_NOTICES * NOTICE_AFTER // 60} minutes.", sys.stderr)
+        if alone == MAX_NOTICES:
+            raise WorkersError(f"the Dask scheduler at {address} has no worker. Start one (dask "
+                               f"worker {address}), and give the same command again.")
+
+
 def _run_in_worker(call: Callable, home_folder: str, threads: int, item: Any) -> Any:
     """Call a function in a worker that has the caller's home folder (threads 0: its own number)."""
+    import torch  # not in the process that only starts workers
     os.environ["XRAYLIB_HOME"] = home_folder
     torch.set_num_threads(threads or torch.get_num_threads())
     return call(item)
@@ -100,20 +129,45 @@ def _require_answer(scheduler: str) -> None:
 
 
 @contextmanager
-def _local_cluster(workers: int) -> Iterator:
-    """Start worker processes for a while. They keep freed memory, which halves training time."""
-    from distributed import LocalCluster, Nanny
+def _local_cluster(workers: int) -> Iterator[str]:
+    """Start a scheduler and workers in a process of its own for a while; yield their address.
 
-    def nanny(*args: Any, **options: Any) -> Nanny:
-        made = Nanny(*args, **options)
-        made.pre_spawn_env, made.env = {}, {"OMP_NUM_THREADS": "1"}  # not this process's own
-        return made
+    Workers then neither import the reader's script nor get the Ctrl-C of the terminal. They end
+    when their input does, even if this process is killed.
+    """
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = [sys.executable, "-c", "from xraylib import workers; "
+                   f"workers.serve_cluster({workers}, {folder!r})"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        with (Path(folder, "log").open("wb") as log,
+              Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, text=True, env=environment,
+                    start_new_session=True) as process):
+            try:
+                assert process.stdout
+                if not (address := process.stdout.readline().strip()):
+                    text = Path(folder, "log").read_text(errors="replace")
+                    causes = re.findall(r"^\S*Error: .*", text, re.MULTILINE)
+                    raise RuntimeError([*causes, f"exit status {process.wait()}"][0])
+                yield address
+            finally:
+                process.kill()
 
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, worker_class=nanny,
-                           processes=True, dashboard_address=None, silence_logs=logging.CRITICAL,
-                           scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})
-    try:
-        yield cluster
-    finally:
-        with suppress(TimeoutError):  # a busy worker that does not end in time is killed
-            cluster.close()
+
+def serve_cluster(workers: int, folder: str) -> None:
+    """Print the address of a scheduler with local workers, and run them until the input ends.
+    Args:
+        workers, folder: Number of workers, and where they keep their temporary files.
+    """
+    import dask
+    from distributed import LocalCluster
+    pipe = os.dup(1)  # for the address alone: what workers print goes to the log
+    os.dup2(2, 1)
+    # Workers keep freed memory, against Dask's setting: this halves training time.
+    with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": "1"}}),
+          LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
+                       dashboard_address=None, silence_logs=logging.CRITICAL,
+                       local_directory=folder,
+                       scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}) as cluster):
+        os.write(pipe, f"{cluster.scheduler_address}\n".encode())
+        sys.stdin.read()
+        os._exit(0)

@@ -101,7 +101,7 @@ for name, message, spoil in [
     ("of phases without colours", "'colours'", header(
         phases=json.dumps({"names": NI_YSZ.names, "values": NI_YSZ.values}))),
     ("of two phases", "its n_classes is 3, but its phases are", phases(names=["pore", "metal"])),
-    ("of a label value 999", "", phases(values=[0, 128, 999])),
+    ("of a label value 70000", "70000 is not in range", phases(values=[0, 128, 70000])),
     ("of a colour by name", "", phases(colours=["red", "green", "blue"])),
     ("of another architecture", "Missing key",
      lambda: save_file(torch.nn.Conv2d(1, 2, 3).state_dict(), MODEL, FACTS)),
@@ -161,7 +161,8 @@ ANOTHER = ("belongs to another prediction, or it is damaged. Name another folder
 INSIDE = "is, or lies in, the folder of the slices to segment, ... Name another folder for the"
 FLAT_GREY = ("slice_0001.tif and the slices after it hold one grey level only, or no number, so "
              "there is nothing to segment. Export them again.")
-NO_NAME = ("nowhere is neither a file, a run folder nor the name of a published network. The names "
+NO_SIZE = "is neither a size such as 18.4 nor Z,Y,X, in nm"
+NO_NAME = ("nowhere is neither a file, a run folder nor the name of a network. The names "
            "are baseline, ")
 for name, line, message, *spoil in [
     ("no such volume", "predict flat.safetensors nowhere out",
@@ -182,7 +183,7 @@ for name, line, message, *spoil in [
      "slices needs all of one size: crop them, or use a 2-D network.",
      rewritten(SLICE, lambda array: array[2:])),
     ("two slices of one name", FLAT,
-     "slice_0001.tif and ... slice_0001.tiff both end in 1. Keep one of them.",
+     "slice_0001.tif and ... slice_0001.tiff is 1. Keep one of them, or rename them.",
      lambda: shutil.copy("volume/slice_0001.tif", "volume/slice_0001.tiff")),
     ("two pages of one name", FLAT, "a_0.tif and ... a_0_00001.tif would both be written as "
      "a_0_00001.tif. Rename one.", emptied("volume"), lambda: tifffile.imwrite(
@@ -209,6 +210,18 @@ for name, line, message, *spoil in [
             Path("out/slice_0002.tif").read_bytes()[:-9]))),
     ("over a slice that was edited", FLAT, f"out/slice_0002.tif {AGAINST}", *predicted(
         rewritten(Path("out/slice_0002.tif"), np.zeros_like))),
+    ("over a preview that is a pipe", f"{FLAT} --preview 1", f"{RECORD} {ANOTHER}", *predicted(
+        lambda: Path("out/preview").mkdir(), lambda: os.mkfifo("out/preview/slice_0001.png"),
+        lambda: RECORD.write_text(""))),
+    ("over a file in place of a folder", f"{FLAT} --uncertainty",
+     "out/uncertainty is a file. Name a folder for the segmented slices.", *predicted(
+         lambda: Path("out/uncertainty").write_text("mine"))),
+    ("over an uncertainty that is a pipe", f"{FLAT} --uncertainty",
+     f"out/uncertainty/slice_0001.tif {AGAINST}", *predicted(
+         lambda: Path("out/uncertainty").mkdir(),
+         lambda: os.mkfifo("out/uncertainty/slice_0001.tif"))),
+    ("over a record that is a pipe", FLAT, f"{RECORD}: It is not a file", *predicted(
+        RECORD.unlink, lambda: os.mkfifo(RECORD))),
     ("over an empty record", FLAT, f"{RECORD} {ANOTHER}", *predicted(
         lambda: RECORD.write_text(""))),
     ("over a record that is cut", FLAT, f"{RECORD} {ANOTHER}", *predicted(
@@ -231,6 +244,23 @@ for name, line, message, *spoil in [
     ("with a picture of every -1", f"{FLAT} --preview -1", f"argument --preview: '-1' {COUNT}"),
     ("with a picture of every 1_0", f"{FLAT} --preview 1_0", f"argument --preview: '1_0' {COUNT}"),
     ("in tiles of x", f"{FLAT} --tile x", f"argument --tile: 'x' {COUNT}"),
+    ("with an unknown contrast", f"{FLAT} --contrast auto",
+     "argument --contrast: invalid choice: 'auto' (choose from "),
+    ("of voxels of no size", f"{FLAT} --voxel-nm 0", f"argument --voxel-nm: '0' {NO_SIZE}"),
+    ("of voxels of two sides", f"{FLAT} --voxel-nm 1,2", f"argument --voxel-nm: '1,2' {NO_SIZE}"),
+    ("of voxels of nan", f"{FLAT} --voxel-nm 1,nan,2",
+     f"argument --voxel-nm: '1,nan,2' {NO_SIZE}"),
+    ("as a stack, of two sizes", f"{FLAT} --stack",
+     "slice_0002.tif is (18, 24) px, the first slice (20, 24). One stack needs all of one size: "
+     "crop them, or leave out --stack.", rewritten(SLICE, lambda array: array[2:])),
+    ("with the worst 0", f"{FLAT} --worst 0 worst",
+     "--worst 0: give a whole number of slices, 1 or more."),
+    ("with the worst few", f"{FLAT} --worst few worst",
+     "--worst few: give a whole number of slices, 1 or more."),
+    ("with the worst in a folder that exists", f"{FLAT} --worst 2 set",
+     "set exists, or lies in out. Name a new folder for the slices to correct."),
+    ("with the worst among the segmented", f"{FLAT} --worst 2 out",
+     "out exists, or lies in out. Name a new folder for the slices to correct."),
     ("without OUT", "predict flat.safetensors volume",
      "the following arguments are required: OUT"),
     ("by a thousand workers", f"{FLAT} --workers 1000", "1000 workers are more than this machine "

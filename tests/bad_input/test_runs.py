@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from xraylib import __main__
 from xraylib.datasets import open_dataset
+from xraylib.files import name_in_errors
 from xraylib.params import configure
 from xraylib.runs import load_run, run_experiment
 
@@ -77,6 +79,8 @@ for name, message, change in [
     ("result.json", "it lacks val or test", without("test")),
     ("result.json", TABLE, val(confusion=[[1, 2], [3, 4]])),
     ("result.json", TABLE, val(confusion=[])),
+    ("result.json", TABLE, val(confusion=[[[0] * 3] * 3] * 2, **TWO)),
+    ("result.json", "it is the result.json of the run 0123456789ab", also(digest="0123456789ab")),
     ("result.json", TABLE, val(numbers=[], noise_std=[], confusion=[])),
     ("result.json", TABLE, val(numbers=[1])),
     ("result.json", TABLE, val(confusion=[[[-1] * 3] * 3] * 2, **TWO)),
@@ -89,6 +93,12 @@ for name, message, change in [
     ("history.csv", LACKS, lambda text: text.replace("dice,", "dise,")),
     ("history.csv", "'one'", lambda text: text.replace("\n1,", "\none,")),
     ("history.csv", "", lambda text: text + "2,3"),
+    ("history.csv", "it does not hold ... rows up to step",
+     lambda text: text + text.splitlines(True)[-1]),
+    ("history.csv", "seconds is nan in row 1",
+     lambda text: re.sub(r"(?<=\n)(\d+,\d+),[^,]+", r"\1,nan", text)),
+    ("history.csv", "dice is inf in row", lambda text: re.sub(
+        r"(?<=\n)((?:[^,]+,){6})[^,]+", r"\1inf", text)),
     ("history.csv", "", lambda text: text + ",".join("9" * 40)),
     ("config.json", "", lambda text: ""),
     ("config.json", "it holds no names and values", lambda text: "[]"),
@@ -103,7 +113,6 @@ for name, message, change in [
     ("config.json", OTHER_RUN, also(fingerprint="0")),
     ("config.json", OTHER_RUN, also(digest="0123456789ab")),
     ("config.json", OTHER_RUN, recipe(width=64)),
-    ("config.json", "it was changed: recipe", recipe(colour=1)),
     ("config.json", "width ... required", also(recipe={})),
     ("config.json", "recipe is 3", also(recipe=3)), ("config.json", "data is 3", also(data=3)),
     ("config.json", "phases is 3", also(phases=3)),
@@ -120,6 +129,9 @@ for name in ("history.csv", "config.json"):
 CASES.add("run: in the folder of another", "config.json is damaged (it is the config.json of the "
           "run ... ). Delete ... and run its notebook again.", "report",
           lambda: run_folder().rename("home/runs/01_baseline/0123456789ab"))
+CASES.add("run: of a newer version", "config.json was written by a newer version of the library: "
+          "its recipe has colour. Update the library, or move this run elsewhere.", "report",
+          changed("config.json", recipe(colour=1)))
 NO_RUN = "home/runs holds no complete run. Run a notebook to its end, or `make run`."
 CASES.add("run: not one", NO_RUN, "report", lambda: shutil.rmtree("home"))
 CASES.add("run: no result", NO_RUN, "report", lambda: (run_folder() / "result.json").unlink())
@@ -140,10 +152,11 @@ def test_it_is_one_line_and_nothing_is_written(name, refuse):
 
 
 def test_a_full_disk_is_named_as_one_however_numpy_says_it():
-    with open("/dev/full", "wb") as full, pytest.raises(OSError) as raised:
+    with (open("/dev/full", "wb") as full, pytest.raises(OSError) as raised,
+          name_in_errors(Path("a.tif"))):
         np.zeros(2**20, np.uint8).tofile(full)
-    must_say("No space left on device. Make room and give the same command again: what is complete "
-             "is kept.", __main__.system_message(raised.value))
+    must_say("a.tif: No space left on device. Make room and give the same command again: what is "
+             "complete is kept.", __main__.system_message(raised.value))
 
 
 def forbidden(pattern: str, mode: int = 0) -> Spoil:
@@ -174,8 +187,6 @@ for name, line, message, *spoil in [
     ("the place of OUT", FLAT, f"out: {DENIED}", lambda: Path().chmod(0o555)),
     ("OUT", FLAT, f"out/network.safetensors: {DENIED}", lambda: Path("out").mkdir(),
      forbidden("out", mode=0o555)),
-    ("the place of a conversion", "data convert set new", f"new: {DENIED}",
-     lambda: Path().chmod(0o555)),
     ("a result", "report", f"result.json: {DENIED}", forbidden("home/runs/*/*/result.json")),
     ("the table", "report", f"home/runs/summary.md: {DENIED}", forbidden("home/runs", mode=0o555)),
     ("the place of the data", "data make --profile tiny", f"home/data: {DENIED}",

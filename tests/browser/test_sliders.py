@@ -205,7 +205,7 @@ def errors_panel(page, panel, run, slices):
         guess, one = predictor.predict(index, noise), slices[[index]]
         image = predictor.image(index, noise)
         settles(panel, picture(kind, image, one.labels[0], guess, slices.phases, palette))
-        expect(panel).to_contain_text(f"{100 * score_masks([guess.labels], one).mean:.2f} %")
+        expect(panel).to_contain_text(f"{100 * score_masks([guess.labels], one).mean:.2f}")
         expect(panel).to_contain_text(f"{(one.labels[0] != guess.labels).sum():,}")
 
     check()
@@ -230,7 +230,7 @@ def errors_panel(page, panel, run, slices):
     check("overlay", "rgb")
     panel.get_by_role("button", name="worst").click()
     guesses = [predictor.predict(index, 0).labels for index in range(len(slices))]
-    worst = score_masks(guesses, slices).dice.mean(1).argmin()
+    worst = score_masks(guesses, slices).image_dice.argmin()
     expect(readout(panel, "slice")).to_have_text(f"{worst + 1}")
     check("overlay", "rgb")
 

@@ -157,11 +157,11 @@ def halves(top):
     return np.where(np.arange(8)[:, None] < top, 0, 2).repeat(10, 1).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("n", "axes"), [(1, 2), (3, 3)])
-def test_an_interface_moved_by_a_voxel_is_wrong_in_a_layer_of_a_voxel(n, axes):
+@pytest.mark.parametrize(("n", "step", "axes"), [(1, 1, 2), (3, 1, 3), (3, 10, 2)])
+def test_an_interface_moved_by_a_voxel_is_wrong_in_a_layer_of_a_voxel(n, step, axes):
     truth, predicted = [halves(4)] * n, [halves(5)] * n
-    scores = score_masks(predicted, Slices(truth, truth, np.arange(n)))
-    found = error_layers(scores, truth, voxel_nm=20)
+    scores = score_masks(predicted, Slices(truth, truth, step * np.arange(n)))
+    found = error_layers(scores, truth, (20,) * 3)
     # 1 of 8 rows is wrong. The interface is crossed once in 7 steps along one of 2 or 3 axes, which
     # is 2 / 7 / 2 or 2 / 7 / 3 per voxel.
     assert found[0, 2] == pytest.approx((1, 20 * (1 / 8) / (2 / 7 / axes)))
@@ -172,12 +172,14 @@ def test_wrong_pixels_are_divided_among_pairs_of_phases():
     truth = np.array([[0, 0, 1, 1, 2, 2]], np.uint8)
     guess = [np.array([[0, 1, 0, 1, 2, 1]], np.uint8)]
     scores = score_masks(guess, Slices([truth], [truth], np.array([1])))
-    found = error_layers(scores, [truth], voxel_nm=1000)
+    found = error_layers(scores, [truth], (1000,) * 3)
     # Two of three are between pore and YSZ. A line has 2 P_L = 2 / 5 of each of the two interfaces.
     assert found[0, 1] == pytest.approx((2 / 3, 1000 * (2 / 6) / (2 / 5)))
     assert found[1, 2] == pytest.approx((1 / 3, 1000 * (1 / 6) / (2 / 5)))
-    correct = SimpleNamespace(confusion=np.diag([2, 2, 2])[None])
-    assert error_layers(correct, [truth], 18.4)[0, 1] == (0, 0)
+    in_px = error_layers(scores, [truth], None)
+    assert in_px[0, 1] == pytest.approx((2 / 3, (2 / 6) / (2 / 5)))
+    correct = SimpleNamespace(confusion=np.diag([2, 2, 2])[None], numbers=np.array([1]))
+    assert error_layers(correct, [truth], (18.4,) * 3)[0, 1] == (0, 0)
 
 
 def test_errors_are_attributed_by_hand():
@@ -208,13 +210,18 @@ def test_a_network_on_another_volume(monkeypatch):
             for name, more, seeds in (("here", 0, (4,)), ("elsewhere", 1, (5, 6)))}
     blocks = {"top": Slices(images[:3], slices.labels[:3], np.arange(3)),
               "bottom": Slices(images[3:], slices.labels[3:], np.arange(3, 6))}
-    rows = evaluate_transfer(runs, blocks, voxel_nm=10)
+    rows = evaluate_transfer(runs, blocks, (10,) * 3)
     assert [(row["trained_on"], row["block"], row["seed"]) for row in rows] == [
         ("here", "top", 4), ("here", "bottom", 4), ("elsewhere", "top", 5),
         ("elsewhere", "top", 6), ("elsewhere", "bottom", 5), ("elsewhere", "bottom", 6)]
     assert [row["dice"] for row in rows] == [1, 1, 0, 0, 0, 0]
     perfect = [error for row in rows[:2] for error in row["relative_error"].values()]
     assert {error for error in perfect if not np.isnan(error)} == {0}
-    pore, _, nickel = volume_fractions(np.stack(slices.labels[3:]))
+    pore, _, nickel = volume_fractions(np.stack(slices.labels[3:]), 3)
     error = rows[-1]["relative_error"]["pore, volume fraction"]
     assert error == pytest.approx(nickel / pore - 1)  # nickel is predicted as pore
+    assert all("pore, percolated fraction" in row["relative_error"] for row in rows)
+    apart = {"apart": Slices(images[::3], slices.labels[::3], np.arange(6)[::3])}
+    (row,) = evaluate_transfer({"here": runs["here"]}, apart, None)  # slices are no neighbours
+    assert not any("percolated" in name for name in row["relative_error"])
+    assert "triple-phase boundary, 1/px²" in row["relative_error"]

@@ -1,5 +1,6 @@
 """Segmentation without a network: thresholds, filters, a forest, and their comparison."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import combinations_with_replacement
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from conftest import blobs
 
 from xraylib.data import Phases, Slices
 from xraylib.inference import predict
+from xraylib.losses import IGNORE
 from xraylib.metrics import confusion_matrix, dice_score, score_masks
 from xraylib.noise import noisy_copies
 from xraylib.outlook import classical
@@ -239,3 +241,13 @@ def test_the_benchmark_scores_every_method_and_the_network(monkeypatch):
     assert rows[-1]["dice"][1] == score_masks(predict(model, noisy.images), noisy).mean
     assert rows[0]["dice"][1] == dice_of(segment_by_midpoints, train, noisy)
     assert rows[-1]["train_s"] == 7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_learn_from_the_labelled_pixels_alone(method):
+    train, test = four_phases(4), four_phases(2, seed=1)
+    known = np.random.default_rng(0).random(train.labels.shape) < 0.2
+    labels = np.where(known, train.labels, IGNORE).astype(np.uint8)
+    part = replace(train, labels=list(labels))
+    assert grey_order(part).tolist() == [1, 3, 0, 2]
+    assert dice_of(METHODS[method], part, test) > 0.9

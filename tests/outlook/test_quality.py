@@ -9,6 +9,7 @@ import torch
 from conftest import blobs
 
 from xraylib.data import Phases, Slices
+from xraylib.errors import DataError
 from xraylib.inference import logits_of, predict
 from xraylib.outlook import quality
 from xraylib.outlook.quality import (
@@ -209,6 +210,13 @@ def test_a_row_tells_which_alarms_there_are_and_what_is_true():
     assert found["confidence"] == pytest.approx(0.9, abs=1e-3)
     blind = judge_volume("mine", reference, volume, None)
     assert np.isnan([blind["dice"], blind["accuracy"]]).all() and blind["alarms"] == ["shift"]
+
+
+def test_slices_of_different_sizes_are_refused():
+    slices = blobs(3, 40, 40)
+    slices.images[1] = slices.images[1][:30]
+    with pytest.raises(DataError, match="2 sizes, from 30 x 40 px to 40 x 40 px.*Crop all"):
+        inspect_volume([], slices.images, slices.numbers, np.zeros(1001))
 
 
 def test_judging_needs_no_optional_package():

@@ -10,7 +10,6 @@ from conftest import blobs
 from safetensors.torch import save_file
 
 from xraylib import tiles
-from xraylib.augment import random_crops
 from xraylib.data import Slices
 from xraylib.errors import ParameterError
 from xraylib.files import packaged_data
@@ -296,7 +295,7 @@ def test_a_seed_draws_the_places_that_it_draws_for_single_slices():
     """The first random numbers of a batch are the same; those of the reversal come last."""
     slices = numbered(7, 8, 9)
     one, many = (sampler(slices, name) for name in ("UNet", "UNet25D"))
-    images, _ = random_crops(one.images, one.labels, torch.arange(7), 4, True, one.generator)
+    images, _ = one.cut_crops(torch.arange(7))
     batch, _ = many.cut_crops(torch.arange(7))
     assert torch.equal(images[:, 0], batch[:, 2])
 

@@ -5,7 +5,7 @@ import sys
 
 from bench import report, seconds_in_turn
 
-from xraylib import data, datasets, synthetic
+from xraylib import datasets, synthetic
 
 MODULES = "xraylib.checkpoint, xraylib.experiments, xraylib.volumes, xraylib.sweep, xraylib.tables"
 
@@ -30,7 +30,7 @@ if __name__ == "__main__":
                     "('matplotlib.pyplot', 'ipywidgets') if name in sys.modules])")
     datasets.built_in(500, 501, 0)
     folder = datasets.built_in_folder(500, 501, 0)
-    read = seconds_in_turn(3, read=lambda: data.load_slices(folder))["read"]
+    read = seconds_in_turn(3, read=lambda: datasets.load_slices(folder))["read"]
     making = seconds_in_turn(1, large=lambda: generate(500, 501), tiny=lambda: generate(48, 128))
     report("start", ["", "seconds"], [
         ["`import torch`", f"{imports['torch']:.2f}"],

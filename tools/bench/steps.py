@@ -17,7 +17,7 @@ from bench import memory, report, seconds_in_turn
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from xraylib.augment import random_crops
+from xraylib.augment import cut_windows, random_places
 from xraylib.datasets import built_in
 from xraylib.device import autocast, best_device, supports_fast_bf16, training_memory_format
 from xraylib.inference import logits_of
@@ -56,6 +56,13 @@ def step(setting: Setting) -> None:
     optimiser.step()
 
 
+def random_crops(chosen: torch.Tensor, side: int, flips: bool,
+                 generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a random crop from each chosen slice, as training does."""
+    shapes = [IMAGES[index].shape for index in chosen.tolist()]
+    return cut_windows(IMAGES, LABELS, chosen, random_places(shapes, side, flips, generator))
+
+
 def make_setting(recipe: Recipe, side: int, ours: bool) -> Setting:
     """Make a network and its optimiser, as `training` does or plain (contiguous), and a batch."""
     torch.manual_seed(0)
@@ -64,7 +71,7 @@ def make_setting(recipe: Recipe, side: int, ours: bool) -> Setting:
     model = UNet(recipe.width, recipe.depth).to(DEVICE, memory_format=memory_format)
     chosen = torch.arange(recipe.batch) % len(IMAGES)
     generator = torch.Generator().manual_seed(0)
-    images, labels = random_crops(IMAGES, LABELS, chosen, side, False, generator)
+    images, labels = random_crops(chosen, side, False, generator)
     if side == 512:  # slices of 501 px, with the 11 px that make them 512
         images, labels = (nn.functional.pad(part.float(), (0, 11, 0, 11)).to(part.dtype)
                           for part in (images, labels))
@@ -144,7 +151,7 @@ def time_overhead(rows: list, numbers: dict) -> None:
     recipe = PROFILES["laptop"]
     ours, generator = make_setting(recipe, recipe.crop, True), torch.Generator().manual_seed(0)
     chosen = torch.arange(recipe.batch) % len(IMAGES)
-    cut = partial(random_crops, IMAGES, LABELS, chosen, recipe.crop, True, generator)
+    cut = partial(random_crops, chosen, recipe.crop, True, generator)
     seconds = seconds_in_turn(30, step=partial(step, ours), crops=cut)
     share = seconds["crops"] / (seconds["step"] + seconds["crops"])
     rows.append(["crops, flips and transfer of a laptop step", "",

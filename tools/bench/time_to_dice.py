@@ -21,8 +21,8 @@ from bench import report
 
 from xraylib import training
 from xraylib.checkpoint import train_with_checkpoints
-from xraylib.data import Slices, load_slices
-from xraylib.datasets import split_slices
+from xraylib.data import Slices
+from xraylib.datasets import load_slices, split_slices
 from xraylib.device import autocast, best_device, precision_name
 from xraylib.inference import load_weights
 from xraylib.losses import total_loss

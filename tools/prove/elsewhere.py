@@ -179,7 +179,8 @@ def packaged_environment(temporary: Path, lowest: bool, base: str) -> Path:
     pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*pip_wheel, temporary, temporary / "checkout"], check=True)
     more = PROJECT["optional-dependencies"]
-    packages = [name for name in PROJECT["dependencies"] + more["notebooks"] + more["cluster"]
+    extras = more["notebooks"] + more["cluster"] + more["export"]
+    packages = [name for name in PROJECT["dependencies"] + extras
                 if not name.startswith("torch")]
     if lowest:
         packages = [name.replace(">=", "==") for name in packages]

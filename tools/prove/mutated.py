@@ -1,8 +1,8 @@
-"""Read damaged TIFFs with every reader: each is read, or rejected with a clear error.
+"""Read damaged TIFFs and PNGs with every reader: each is read, or rejected with a clear error.
 
     python tools/prove/mutated.py [N]     10,000 files, 3 minutes on one core
 
-Each file is a valid TIFF of one of many kinds, with one to three of the faults that a disk, a copy
+Each file is a valid image of one of many kinds, with one to three of the faults that a disk, a copy
 or an attacker makes. Memory and time are bounded. tests/test_properties.py calls `outcome` on a few
 hundred files.
 """
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 from tqdm import tqdm
 
-from xraylib import tiff
 from xraylib.data import NI_YSZ, classes_from_values, values_from_classes
 from xraylib.errors import DataError
+from xraylib.formats import tiff, voxel_size
 from xraylib.outlook.second_sample import read_excerpt
 
 EXTREMES = (0, 1, 2, 3, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
@@ -32,7 +33,7 @@ TIME_LIMIT = 5  # seconds for one file
 
 
 def valid_tiffs(rng: np.random.Generator) -> list[bytes]:
-    """Make TIFFs of 24 x 31 px of the kinds that microscopes and programs write."""
+    """Make TIFFs and PNGs of 24 x 31 px of the kinds that microscopes and programs write."""
     stack = rng.integers(0, 65536, (3, 24, 31), np.uint16)
     kinds: list[tuple[np.ndarray, dict]] = [
         (stack, {}), (stack, {"compression": "zlib"}), (stack, {"bigtiff": True}), (stack[0], {}),
@@ -42,10 +43,19 @@ def valid_tiffs(rng: np.random.Generator) -> list[bytes]:
         (stack.astype(np.float32), {"compression": "zlib", "predictor": 3, "metadata": None}),
         ((stack >> 8).astype(np.uint8), {"resolution": (543478.0, 543478.0), "resolutionunit": 3})]
     kinds = [(images, {"photometric": "minisblack"} | options) for images, options in kinds]
-    imagej = {"imagej": True, "resolution": (54.3, 54.3), "metadata": {"unit": "um"}}
+    imagej = {"imagej": True, "resolution": (54.3, 54.3), "metadata": {"axes": "ZYX", "unit": "um"}}
+    ome = {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.0184}}
     label = values_from_classes(stack[0] % 3, NI_YSZ)
+    grey = (stack[0] >> 8).astype(np.uint8)
+    kinds += [(stack, imagej), (stack, ome), (label > 0, {}),
+              (stack, {"photometric": "miniswhite"}), (grey, {"compression": "jpeg"}),
+              (np.stack([grey] * 3, -1), {"photometric": "rgb"}),
+              (stack, {"photometric": "rgb", "planarconfig": "separate"})]
     contents = []
-    for images, options in [*kinds, (stack, imagej), (label, {"compression": "zlib"})]:
+    for image in (stack[0], grey, label > 0, np.stack([grey] * 3, -1)):
+        Image.fromarray(image).save(file := BytesIO(), "PNG")
+        contents.append(file.getvalue())
+    for images, options in [*kinds, (label, {"compression": "zlib"})]:
         tifffile.imwrite(file := BytesIO(), images, **options)
         contents.append(file.getvalue())
     return contents
@@ -113,13 +123,14 @@ def mutant(seed: int) -> bytes:
 
 
 def read_pages(path: Path) -> None:
-    """Read a volume as a prediction does, and write its resolution."""
+    """Read a volume as a prediction does, and its resolution."""
     for page in tiff.open_pages(path):
         for rows in (page.rows(3, 9), page.whole()):
             assert rows.shape[1] == page.shape[1], (rows.shape, page.shape)
             assert rows.dtype == page.dtype, (rows.dtype, page.dtype)
         assert page.whole().shape == page.shape
-        tifffile.imwrite(BytesIO(), page.whole(), **tiff.resolution_tags(page))
+        tifffile.imwrite(BytesIO(), page.whole(), **voxel_size.resolution_tags(page))
+        assert min(voxel_size.voxel_nm_of(path) or (1,)) > 0
 
 
 def read_label(path: Path) -> None:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xraylib.checkpoint import train_with_checkpoints
-from xraylib.data import NI_YSZ, Slices, load_slices
-from xraylib.datasets import split_slices
+from xraylib.data import NI_YSZ, Slices
+from xraylib.datasets import load_slices, split_slices
 from xraylib.experiments import EXPERIMENTS
 from xraylib.inference import load_weights
 from xraylib.metrics import evaluate
@@ -132,7 +132,7 @@ def transfer(builtin: Slices, real: Slices, seed: int) -> tuple[float, np.ndarra
     with TemporaryDirectory() as folder:
         history, _ = train_with_checkpoints(Path(folder), PROFILES["laptop"], train, val, seed,
                                             progress=False)
-        dice = evaluate(load_weights(Path(folder) / "model.safetensors"), real).dice.mean(1)
+        dice = evaluate(load_weights(Path(folder) / "model.safetensors"), real).image_dice
     blocks = [dice[i : i + 50].mean() for i in range(0, len(dice), 50)]
     return max(row["dice"] for row in history), np.array(blocks)
 

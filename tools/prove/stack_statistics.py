@@ -5,7 +5,8 @@ from scipy import ndimage
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 from xraylib.data import NI_YSZ_VOXEL_NM, Slices
-from xraylib.outlook.microstructure import chord_lengths, interface_area, volume_fractions
+from xraylib.outlook.microstructure import interface_area, volume_fractions
+from xraylib.outlook.paths import chord_counts
 from xraylib.outlook.smoothness import label_agreement
 
 LAGS = (1, 2, 5, 10, 20, 40, 100)
@@ -175,17 +176,18 @@ def threshold_dice(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def measure(slices: Slices) -> dict[str, list[float]]:
     """Measure every quantity of the table: one to seven numbers by name (see realism.REAL)."""
     images, labels = np.stack(slices.images), np.stack(slices.labels)
-    chords = [chord_lengths(labels, p) for p in range(3)]
+    chords = [np.concatenate([np.repeat(np.arange(len(counts)), counts)
+                              for counts in chord_counts(labels, p)]) for p in range(3)]
     lags = label_agreement(labels, [lag for lag in LAGS if lag < len(labels)])
     dice = threshold_dice(images, labels)
     widths = edge_widths(images, labels) if len(images) >= 30 else []
-    rows = {"volume fraction": list(volume_fractions(labels)), **grey_rows(images, labels)}
+    rows = {"volume fraction": list(volume_fractions(labels, 3)), **grey_rows(images, labels)}
     rows["grey levels, lowest and highest"] = [int(images.min()), int(images.max())]
     rows["edge 10-90 %, voxels"] = widths[:1]
     rows["the same of edges facing z, y, x"] = widths[1:]
     rows["label edges inside the brighter phase, 0-1, 0-2, 1-2, voxels"] = (
         label_shifts(images, labels, rows["mean grey level inside"]))
-    area = interface_area(labels, NI_YSZ_VOXEL_NM)
+    area = interface_area(labels, NI_YSZ_VOXEL_NM, 3)
     rows["interface area 0-1, 0-2, 1-2, 1/um"] = list(area.values())
     rows["interfaces crossed along z, y, x, per 100 voxels"] = [
         100 * float(np.mean(np.diff(labels, axis=axis) != 0)) for axis in range(3)]

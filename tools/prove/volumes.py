@@ -20,9 +20,9 @@ import torch
 from xraylib import volumes
 from xraylib.datasets import built_in
 from xraylib.device import autocast, best_device
+from xraylib.formats.tiff import Page, open_volume
 from xraylib.inference import fuse_batch_norm, save_weights
 from xraylib.params import PROFILES
-from xraylib.tiff import Page, open_volume
 from xraylib.training import build_unet
 from xraylib.unet import UNet
 
@@ -79,9 +79,10 @@ def throughput(model: UNet, page: Page, folder: Path, rounds: int = 7) -> tuple[
 
     def predict(name: str) -> None:
         named = [replace(page, name=name)]
-        outputs = [volumes.Output(folder / f"{name}.tif", "", None)]
+        outputs = [volumes.Output({"labels": folder / f"{name}.tif"}, "", None)]
         network = folder / volumes.NETWORK
-        volumes.run_task(volumes.Task(network, "", named, range(1), outputs, 1, 0, 0))
+        volumes.run_task(volumes.Task(network, "", named, range(1), outputs, volumes.GreyScale(),
+                                      None, 0))
 
     predict("warm")
     hook.remove()

@@ -12,12 +12,13 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import Slices
+from ..data import Slices, Voxel
 from ..inference import logits_of, predict
 from ..metrics import Scores, score_masks
 from ..runs import Run
 from ..unet import UNet
-from .microstructure import interface_area, measure_quantities, relative_error
+from .measure import measure_quantities, relative_error
+from .microstructure import are_neighbours, interface_area
 
 BINS = 15  # of confidence, as in Guo et al. 2017
 
@@ -160,26 +161,27 @@ def errors_by_bin(measure: Callable[[np.ndarray], np.ndarray], labels: Sequence[
 
 
 def error_layers(scores: Scores, labels: Sequence[np.ndarray],
-                 voxel_nm: float) -> dict[tuple[int, int], tuple[float, float]]:
+                 voxel_nm: Voxel | None) -> dict[tuple[int, int], tuple[float, float]]:
     """Express the wrong pixels of each two phases as a layer on the interface between them.
 
     The thickness is the wrong share of the volume, divided by the interface area per volume.
 
     Args:
-        scores: of neighbouring slices.
+        scores: of some slices.
         labels: class indices of these slices, N of (H, W).
-        voxel_nm: side of a voxel, nm.
+        voxel_nm: size of a voxel along z, y and x, nm; None: unknown.
 
     Returns:
-        By pair of classes: its share of the wrong pixels, 0 to 1, and the thickness in nm (nan if
-        the phases do not touch).
+        By pair of classes: its share of the wrong pixels, 0 to 1, and the thickness in nm, or in px
+        if the size of a voxel is unknown (nan if the phases do not touch).
     """
     counts = scores.confusion.sum(0)
     n = len(counts)
-    area = interface_area(np.stack(labels), voxel_nm, n)
+    area = interface_area(np.stack(labels), voxel_nm, n, are_neighbours(scores.numbers))
+    nm = 1000 if voxel_nm else 1
     wrong = {(i, j): int(counts[i, j] + counts[j, i]) for i, j in combinations(range(n), 2)}
     n_wrong, n_pixels = max(sum(wrong.values()), 1), counts.sum()
-    return {pair: (pixels / n_wrong, 1000 * pixels / n_pixels / (area[pair] or np.nan))
+    return {pair: (pixels / n_wrong, nm * pixels / n_pixels / (area[pair] or np.nan))
             for pair, pixels in wrong.items()}
 
 
@@ -207,26 +209,27 @@ def attribute_errors(predicted: Sequence[np.ndarray], labels: Sequence[np.ndarra
 
 
 def evaluate_transfer(networks: Mapping[str, Sequence[Run]], blocks: Mapping[str, Slices],
-                      voxel_nm: float) -> list[dict]:
+                      voxel_nm: Voxel | None) -> list[dict]:
     """Evaluate networks on volumes that they were not trained on.
 
     Args:
         networks: runs by what they were trained on.
-        blocks: neighbouring labelled slices by name.
-        voxel_nm: side of a voxel, nm.
+        blocks: labelled slices by name.
+        voxel_nm: size of a voxel along z, y and x, nm; None: unknown.
 
     Returns:
         A row per run and block: "trained_on", "block", "seed", "dice" (0 to 1) and
-        "relative_error" of each quantity (`microstructure.measure_quantities`).
+        "relative_error" of each quantity (`measure.measure_quantities`).
     """
-    true = {name: measure_quantities(np.stack(slices.labels), voxel_nm, slices.phases)
-            for name, slices in blocks.items()}
+    def measured(labels: np.ndarray, slices: Slices) -> dict[str, float]:
+        return measure_quantities(labels, voxel_nm, slices.phases, are_neighbours(slices.numbers))
+
+    true = {name: measured(np.stack(slices.labels), slices) for name, slices in blocks.items()}
     rows = []
     for (trained_on, runs), (name, slices) in product(networks.items(), blocks.items()):
         for run in runs:
             labels = predict(run.model(), slices.images)
-            measured = measure_quantities(labels, voxel_nm, slices.phases)
             rows.append({"trained_on": trained_on, "block": name, "seed": run.config["seed"],
                          "dice": score_masks(labels, slices).mean,
-                         "relative_error": relative_error(measured, true[name])})
+                         "relative_error": relative_error(measured(labels, slices), true[name])})
     return rows

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter, median_filter
 
 from ..data import Slices, mean_grey_levels
 from ..inference import predict
+from ..losses import IGNORE
 from ..metrics import score_masks
 from ..noise import noisy_copies
 from ..runs import Run
@@ -172,7 +173,8 @@ def segment_by_forest(train: Slices, seed: int) -> Predictor:
     rng, train = np.random.default_rng(seed), train.subsample(FOREST_PIXELS)
     features, classes = [], []
     for image, label in zip(train.images, train.labels, strict=True):
-        pixels = rng.integers(image.size, size=FOREST_PIXELS // len(train))
+        labelled = np.flatnonzero(label != IGNORE)
+        pixels = labelled[rng.integers(len(labelled), size=FOREST_PIXELS // len(train))]
         features.append(pixel_features(image)[pixels])
         classes.append(label.ravel()[pixels])
     forest = RandomForestClassifier(100, n_jobs=-1, random_state=seed)

@@ -1,7 +1,7 @@
 """Figures of notebooks 1b and 5 to 10."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, cycle
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -168,10 +168,7 @@ def error_shares(shares: np.ndarray, names: Sequence[str], ax: Axes, xlabel: str
 def show_triple_points(labels: np.ndarray, phases: Phases, ax: Axes, title: str) -> None:
     """Show a mask, class indices (H, W), with a dot on each corner where three phases meet."""
     show_slice(mask_image(labels, phases), ax, title)
-    meet = np.zeros([side - 1 for side in labels.shape], bool)
-    for three in combinations(range(len(phases)), 3):
-        meet |= triple_point_map(labels, phases=three)
-    rows, columns = np.nonzero(meet)
+    rows, columns = np.nonzero(triple_point_map(labels))
     ax.plot(columns + 0.5, rows + 0.5, "o", ms=7, mfc="white", mec="black")
 
 

@@ -1,39 +1,75 @@
 """Measure the microstructure of a segmented material.
 
 Labels are class indices: integers of shape (Z, Y, X) for a stack of slices, (Y, X) for one slice.
-The microstructure is taken as isotropic, so each measure is a mean over the axes, as in stereology
-(Underwood 1970, Quantitative Stereology).
+The size of a voxel, along z, y and x in nm, may differ between the axes. If it is unknown (None),
+voxels count as cubes and lengths are in px, their side. Every measure is a mean over the axes, as
+in stereology (Underwood 1970, Quantitative Stereology): exact on average for an isotropic material.
+
+Slices that are not neighbours, such as every tenth of a volume, are measured one by one
+(``neighbours=False``): only lines and planes within them count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.ndimage import label as connected_regions
 
-from ..data import NI_YSZ, Phases
+from ..data import MAX_PHASES, Voxel
 from ..errors import DataError, ParameterError
+from ..losses import IGNORE
 
 
-def _check_labels(labels: np.ndarray, n_classes: int | None = None) -> None:
-    """Raise DataError unless `labels` is a slice or a stack of class indices below `n_classes`."""
+def as_stack(labels: np.ndarray, n_classes: int = IGNORE) -> np.ndarray:
+    """Return labels (Z, Y, X), or raise DataError unless they are class indices below n_classes."""
     if labels.ndim not in (2, 3):
         raise DataError(f"labels have shape {labels.shape}; give (Z, Y, X) or (Y, X).")
     if labels.dtype.kind not in "ui":
         raise DataError(f"labels are of type {labels.dtype}; give integer class indices.")
-    if n_classes is not None and labels.max() >= n_classes:
-        raise DataError(f"labels hold class {labels.max()}, but there are {n_classes} classes, "
+    highest = labels.max()
+    if highest == IGNORE:
+        raise DataError(f"{np.count_nonzero(labels == IGNORE):,} of {labels.size:,} pixels have no "
+                        "label, and a microstructure can only be measured where all pixels have "
+                        "one. Segment these slices with a network and measure the result.")
+    if highest >= n_classes:
+        raise DataError(f"labels hold class {highest}, but there are {n_classes} classes, "
                         f"0 to {n_classes - 1}.")
+    return labels if labels.ndim == 3 else labels[None]
 
 
-def _voxel_side(voxel_nm: float | None) -> float:
-    """Side of a voxel in µm. Raises ParameterError unless it is a positive number."""
-    if voxel_nm is None or not 0 < voxel_nm < np.inf:
-        raise ParameterError(f"voxel_nm is {voxel_nm}; it must be a positive number of nanometres.")
-    return voxel_nm / 1000
+def voxel_sides(voxel_nm: Voxel | None) -> tuple[float, ...]:
+    """Sides of a voxel along z, y and x: in µm, or 1 px if unknown."""
+    if voxel_nm is None:
+        return 1.0, 1.0, 1.0
+    if np.shape(voxel_nm) != (3,) or not all(0 < side < np.inf for side in voxel_nm):
+        raise ParameterError(f"voxel_nm is {voxel_nm}; give three positive numbers of nanometres, "
+                             "along z, y and x, or None if the size is unknown.")
+    return tuple(side / 1000 for side in voxel_nm)
 
 
-def volume_fractions(labels: np.ndarray, n_classes: int = len(NI_YSZ)) -> np.ndarray:
+def are_neighbours(numbers: Sequence[int] | np.ndarray) -> bool:
+    """Whether several slices follow each other without a gap, by their numbers in the volume."""
+    return len(numbers) > 1 and bool((np.diff(numbers) == 1).all())
+
+
+def length_unit(voxel_nm: Voxel | None) -> str:
+    """Unit of all lengths: "µm", or "px" if the size of a voxel is unknown."""
+    return "µm" if voxel_nm else "px"
+
+
+def line_axes(stack: np.ndarray, neighbours: bool = True) -> list[int]:
+    """Axes along which there are lines of several voxels."""
+    return [axis for axis in range(3) if stack.shape[axis] > 1 and (axis or neighbours)]
+
+
+def _steps(stack: np.ndarray, axis: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield all pairs of neighbouring voxels along an axis, slice by slice."""
+    if axis == 0:
+        yield from zip(stack[:-1], stack[1:], strict=True)
+    for each in stack if axis else ():
+        yield (each[:-1], each[1:]) if axis == 1 else (each[:, :-1], each[:, 1:])
+
+
+def volume_fractions(labels: np.ndarray, n_classes: int) -> np.ndarray:
     """Share of the voxels in each class.
 
     Args:
@@ -46,93 +82,95 @@ def volume_fractions(labels: np.ndarray, n_classes: int = len(NI_YSZ)) -> np.nda
     Raises:
         DataError: `labels` are not class indices below `n_classes`.
     """
-    _check_labels(labels, n_classes)
-    return np.bincount(labels.ravel(), minlength=n_classes) / labels.size
+    stack = as_stack(labels, n_classes)
+    return sum(np.bincount(each.ravel(), minlength=n_classes) for each in stack) / stack.size
 
 
-def interface_area(labels: np.ndarray, voxel_nm: float,
-                   n_classes: int = len(NI_YSZ)) -> dict[tuple[int, int], float]:
-    """Interface area per volume, 1/µm, between each two classes.
+def interface_area(labels: np.ndarray, voxel_nm: Voxel | None, n_classes: int,
+                   neighbours: bool = True) -> dict[tuple[int, int], float]:
+    """Interface area per volume, 1/µm (1/px), between each two classes.
 
     The area is twice the number of interfaces that a line crosses per length, S_V = 2 P_L
     (Underwood 1970), averaged over lines along the axes.
 
     Args:
         labels: class indices (Z, Y, X) or (Y, X).
-        voxel_nm: side of a voxel, nm.
+        voxel_nm: size of a voxel along z, y and x, nm; None: unknown.
         n_classes: number of classes.
+        neighbours: whether the slices are neighbours.
 
     Returns:
         Areas by pair (lower class, higher class).
 
     Raises:
         DataError: `labels` are not class indices below `n_classes`.
+        ParameterError: `voxel_nm` is no size.
     """
-    _check_labels(labels, n_classes)
-    side = _voxel_side(voxel_nm)
+    stack, sides = as_stack(labels, n_classes), voxel_sides(voxel_nm)
     areas: dict[tuple[int, int], list[float]] = {}
-    for axis in range(labels.ndim):
-        if labels.shape[axis] == 1:  # a stack of one slice has no lines along z
-            continue
-        lines = np.moveaxis(labels, axis, 0)
+    for axis in line_axes(stack, neighbours):
         codes = np.zeros(n_classes**2, np.int64)
-        for here, there in zip(lines[:-1], lines[1:], strict=True):
+        for here, there in _steps(stack, axis):
             steps = here.astype(np.intp) * n_classes + there
             codes += np.bincount(steps.ravel(), minlength=n_classes**2)
         shares = codes.reshape(n_classes, n_classes) / codes.sum()
         for i, j in combinations(range(n_classes), 2):
-            areas.setdefault((i, j), []).append(2 * (shares[i, j] + shares[j, i]) / side)
+            areas.setdefault((i, j), []).append(2 * (shares[i, j] + shares[j, i]) / sides[axis])
     return {pair: float(np.mean(by_axis)) for pair, by_axis in areas.items()}
 
 
-def triple_point_map(labels: np.ndarray, plane: tuple[int, int] = (0, 1),
-                     phases: Sequence[int] = (0, 1, 2)) -> np.ndarray:
+# -- triple-phase boundary -------------------------------------------------------------------------
+
+
+def _meetings(triple: Sequence[int] | None) -> np.ndarray:
+    """Say for each set of classes (bit i: class i) whether it holds the triple, or any three."""
+    sets = np.arange(1 << MAX_PHASES)
+    if triple is None:
+        return sum(sets >> phase & 1 for phase in range(MAX_PHASES)) >= 3
+    if len(triple) != 3 or len(set(triple)) != 3:
+        raise ParameterError(f"triple is {tuple(triple)}; give three different classes.")
+    wanted = sum(1 << phase for phase in triple)
+    return sets & wanted == wanted
+
+
+def _corners(stack: np.ndarray, plane: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the set of classes, uint16, around each corner between voxels, slice by slice."""
+    first, second = plane
+    for voxels in _steps(stack, first):
+        here, there = (np.left_shift(1, each, dtype=np.uint16, casting="unsafe")
+                       for each in voxels)
+        meet = here | there
+        yield (meet[:-1] | meet[1:]) if second == 1 else (meet[:, :-1] | meet[:, 1:])
+
+
+def triple_point_map(labels: np.ndarray, plane: tuple[int, int] = (1, 2),
+                     triple: Sequence[int] | None = None) -> np.ndarray:
     """Mark the corners between voxels where three phases meet.
 
-    A corner is marked if the four voxels around it in the plane of two axes hold all three phases.
+    A corner is marked if the four voxels around it in the plane of two axes hold three phases.
     In a stack such a corner is a voxel edge, seen end-on.
 
     Args:
         labels: class indices (Z, Y, X) or (Y, X).
-        plane: the two axes of the plane.
-        phases: class indices of the three phases.
+        plane: the two axes of the plane; 0, 1 and 2 are z, y and x.
+        triple: class indices of the three phases; None: any three.
 
     Returns:
-        bool, one shorter than `labels` along both axes of the plane.
+        bool (Z, Y, X) or (Y, X), one shorter than `labels` along both axes of the plane.
 
     Raises:
-        ParameterError: `phases` does not hold three different classes.
+        DataError: `labels` are not class indices below `data.MAX_PHASES`.
+        ParameterError: `triple` does not hold three different classes.
     """
-    if len(phases) != 3 or len(set(phases)) != 3:
-        raise ParameterError(f"phases is {tuple(phases)}; give three different classes.")
-    present = np.zeros(labels.shape, np.uint8)
-    for bit, phase in enumerate(phases):
-        present[labels == phase] = 1 << bit
-    for axis in plane:
-        length = present.shape[axis]
-        present = present.take(range(length - 1), axis) | present.take(range(1, length), axis)
-    return present == 0b111
+    meetings = _meetings(triple)
+    found = np.stack([meetings[each] for each in _corners(as_stack(labels, MAX_PHASES), plane)])
+    return found if labels.ndim == 3 else found[0]
 
 
-def triple_point_density(labels: np.ndarray, phases: Sequence[int] = (0, 1, 2)) -> list[float]:
-    """Triple points per square voxel of a plane cut, for each kind of plane along the axes.
-
-    Args:
-        labels: class indices (Z, Y, X) or (Y, X).
-        phases: class indices of the three phases.
-
-    Returns:
-        Three densities for a stack (planes z-y, z-x, y-x), one for a single slice.
-    """
-    _check_labels(labels)
-    maps = (triple_point_map(labels, plane, phases)
-            for plane in combinations(range(labels.ndim), 2))
-    return [float(corners.mean()) for corners in maps if corners.size]
-
-
-def triple_phase_boundary(labels: np.ndarray, voxel_nm: float,
-                          phases: Sequence[int] = (0, 1, 2)) -> float:
-    """Triple-phase boundary length per volume, 1/µm²: where the reaction of the cell takes place.
+def triple_phase_boundaries(labels: np.ndarray, voxel_nm: Voxel | None,
+                            triples: Sequence[Sequence[int] | None],
+                            neighbours: bool = True) -> list[float]:
+    """Length per volume, 1/µm² (1/px²), of the lines along which three phases meet.
 
     The length is twice the number of triple points per area of a plane cut, L_V = 2 P_A
     (Underwood 1970), averaged over planes across the axes. A phase that ends in a wedge of 30 to 45
@@ -140,111 +178,40 @@ def triple_phase_boundary(labels: np.ndarray, voxel_nm: float,
 
     Args:
         labels: class indices (Z, Y, X) or (Y, X).
-        voxel_nm: side of a voxel, nm.
-        phases: class indices of the three phases.
+        voxel_nm: size of a voxel along z, y and x, nm; None: unknown.
+        triples: class indices of the three phases of each boundary; None: any three.
+        neighbours: whether the slices are neighbours.
+
+    Returns:
+        One length per triple.
 
     Raises:
-        ParameterError: `voxel_nm` is not positive, or `phases` are not three different classes.
+        DataError: `labels` are not class indices below `data.MAX_PHASES`.
+        ParameterError: `voxel_nm` is no size, or a triple does not hold three different classes.
     """
-    side = _voxel_side(voxel_nm)
-    return 2 * float(np.mean(triple_point_density(labels, phases))) / side**2
+    if not triples:
+        return []
+    stack, sides = as_stack(labels, MAX_PHASES), voxel_sides(voxel_nm)
+    meetings = [_meetings(triple) for triple in triples]
+    densities = []
+    planes = list(combinations(line_axes(stack, neighbours), 2))
+    if not planes:
+        raise DataError(f"labels have shape {labels.shape}; phases meet on planes, which need at "
+                        "least two voxels along two axes.")
+    for first, second in planes:
+        counts = sum(np.bincount(corners.ravel(), minlength=1 << MAX_PHASES)
+                     for corners in _corners(stack, (first, second)))
+        densities.append([counts[meeting].sum() / counts.sum() / (sides[first] * sides[second])
+                          for meeting in meetings])
+    return [2 * float(length) for length in np.mean(densities, axis=0)]
 
 
-def triple_phase_edge_length(labels: np.ndarray, voxel_nm: float,
-                             phases: Sequence[int] = (0, 1, 2)) -> float:
-    """Triple-phase boundary length per volume, 1/µm², measured along the voxel edges of a stack.
-
-    The edges form a staircase that is on average 1.5 times as long as the line it follows: 1.5 is
-    the mean of |x| + |y| + |z| over all directions. Along an axis the factor is 1, along a diagonal
-    of the voxel 1.73.
+def triple_phase_boundary(labels: np.ndarray, voxel_nm: Voxel | None,
+                          triple: Sequence[int] | None = None, neighbours: bool = True) -> float:
+    """Triple-phase boundary of three phases: where the reaction of a fuel cell takes place.
 
     Args:
-        labels: class indices (Z, Y, X), at least two voxels along each axis.
-        voxel_nm: side of a voxel, nm.
-        phases: class indices of the three phases.
+        labels, voxel_nm, neighbours: as for `triple_phase_boundaries`.
+        triple: class indices of the three phases; None: any three.
     """
-    side = _voxel_side(voxel_nm)
-    if labels.ndim != 3 or min(labels.shape) < 2:
-        raise DataError(f"labels have shape {labels.shape}; give a stack (Z, Y, X) with at least "
-                        "two voxels along each axis.")
-    return sum(triple_point_density(labels, phases)) / side**2
-
-
-def percolated_fraction(labels: np.ndarray, phase: int, axis: int = 0) -> float:
-    """Share of a phase that lies in regions which reach from one end of an axis to the other.
-
-    Args:
-        labels: class indices (Z, Y, X) or (Y, X).
-        phase: class index of the phase.
-        axis: the axis along which the regions must reach both ends.
-
-    Returns:
-        0 to 1; nan if the phase is absent. Voxels that share a face are connected.
-    """
-    _check_labels(labels)
-    regions, _ = connected_regions(labels == phase)
-    ends = regions.take(0, axis), regions.take(-1, axis)
-    through = np.setdiff1d(np.intersect1d(*ends), 0)
-    sizes = np.bincount(regions.ravel())
-    return float(sizes[through].sum() / sizes[1:].sum()) if len(sizes) > 1 else float("nan")
-
-
-def chord_lengths(labels: np.ndarray, phase: int) -> np.ndarray:
-    """Lengths of all chords of a phase along the axes.
-
-    A chord is an unbroken run of the phase along a line. Chords that touch the border are left out
-    because their length is unknown; this makes the mean of a small volume slightly too small.
-
-    Args:
-        labels: class indices (Z, Y, X) or (Y, X).
-        phase: class index of the phase.
-
-    Returns:
-        int64 (chords,), in voxels.
-    """
-    _check_labels(labels)
-    lengths = []
-    for axis in range(labels.ndim):
-        inside = np.moveaxis(labels, axis, -1) == phase
-        length = inside.shape[-1]
-        turns = np.flatnonzero(np.diff(inside, axis=-1, prepend=False, append=False))
-        start, end = turns[0::2], turns[1::2]  # a chord can start or end in length + 1 places
-        start, end = start % (length + 1), end % (length + 1)
-        lengths.append((end - start)[(start > 0) & (end < length)])
-    return np.concatenate(lengths)
-
-
-def measure_quantities(labels: np.ndarray, voxel_nm: float,
-                       phases: Phases = NI_YSZ) -> dict[str, float]:
-    """All measures of a segmentation by name and unit, for a table.
-
-    Mean chords and percolated fractions are means over the axes.
-
-    Args:
-        labels: class indices (Z, Y, X) or (Y, X).
-        voxel_nm: side of a voxel, nm.
-        phases: the phases of the material.
-    """
-    names, classes = phases.names, range(len(phases))
-    fractions = volume_fractions(labels, len(phases))
-    found = {f"{names[i]}, volume fraction": float(fractions[i]) for i in classes}
-    for (i, j), area in interface_area(labels, voxel_nm, len(phases)).items():
-        found[f"{names[i]}-{names[j]} interface, 1/µm"] = area
-    for three in combinations(classes, 3):
-        which = "" if len(phases) == 3 else "-".join(names[i] for i in three) + " "
-        length = triple_phase_boundary(labels, voxel_nm, three)
-        found[f"{which}triple-phase boundary, 1/µm²"] = length
-    for i in classes:
-        chords = chord_lengths(labels, i)
-        mean = float(chords.mean()) if len(chords) else float("nan")
-        found[f"{names[i]}, mean chord, µm"] = mean * _voxel_side(voxel_nm)
-    axes = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1]
-    for i in classes:
-        paths = [percolated_fraction(labels, i, axis) for axis in axes]
-        found[f"{names[i]}, percolated fraction"] = float(np.mean(paths))
-    return found
-
-
-def relative_error(measured: Mapping[str, float], true: Mapping[str, float]) -> dict[str, float]:
-    """Relative error of each quantity: 0.26 means 26 % too much, nan where the true value is 0."""
-    return {name: measured[name] / (value or np.nan) - 1 for name, value in true.items()}
+    return triple_phase_boundaries(labels, voxel_nm, [triple], neighbours)[0]

@@ -15,4 +15,4 @@ def training_distances(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of each built-in validation slice to the training set, and its Dice."""
     numbers, val = np.arange(1, SIZES[run.config["profile"]][0] + 1), run.scores["val"]
     train = config_of(run).draw(dummy_slices(numbers)).train
-    return distance_to_training(train.numbers, val.numbers), val.dice.mean(1)
+    return distance_to_training(train.numbers, val.numbers), val.image_dice

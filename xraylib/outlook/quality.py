@@ -10,6 +10,7 @@ from scipy.ndimage import label as connected_regions
 from scipy.stats import rankdata, spearmanr, wasserstein_distance
 
 from ..data import NI_YSZ, Phases, Slices, evenly_spaced
+from ..datasets import require_one_size
 from ..inference import logits_of, predict
 from ..metrics import score_masks
 from ..unet import UNet
@@ -138,7 +139,10 @@ def inspect_volume(models: Sequence[UNet], images: Sequence[np.ndarray], numbers
         images: N arrays uint16 (H, W).
         numbers: int (N,), the number of each slice in its volume.
         training_levels: `grey_quantiles` of the training set.
+    Raises:
+        DataError: the images differ in size.
     """
+    require_one_size(images)
     shape = (len(images), *images[0].shape)
     labels = np.empty(shape, np.uint8)
     confidence, entropy = np.empty(shape, np.float16), np.empty(shape, np.float16)

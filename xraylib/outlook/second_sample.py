@@ -16,15 +16,16 @@ from ..data import (
     SECOND_SAMPLE,
     Slices,
     classes_from_values,
-    load_slices,
     random_stream,
 )
 from ..datasets import SIZES as BUILT_IN_SIZES
-from ..datasets import TEST_SEED, built_in, built_in_folder, load_or_generate
+from ..datasets import TEST_SEED, built_in, built_in_folder, load_or_generate, load_slices
 from ..errors import DataError
 from ..files import expand_user, home
+from ..formats.file_names import list_tiffs
+from ..formats.layouts import has_labels
+from ..formats.tiff import check_size, open_volume, read_slice
 from ..synthetic import Material, Sample, generate_chunks
-from ..tiff import check_size, list_tiffs, open_volume, read_slice
 
 VERSION = 2  # raise it when this file gives other pixels
 SIZES = {"tiny": (12, 128), "laptop": (48, 501), "paper": (48, 501)}  # slices, side in px
@@ -145,8 +146,8 @@ def open_excerpt(volume: str, profile: str) -> tuple[Excerpt, Slices | None]:
     Raises:
         DataError: The volume cannot be used, see `read_excerpt` and `load_slices`.
     """
-    folder = expand_user(volume)
-    if volume and not (folder / "labels").is_dir():
+    folder = expand_user(volume or ".")
+    if volume and not has_labels(folder):
         return read_excerpt(folder), None
     slices = load_slices(folder) if volume else built_in_second(profile)
     chosen, (rows, columns), note = _choose(len(slices), slices.shape)

@@ -9,7 +9,8 @@ from ..data import Slices
 from ..errors import DataError, ParameterError
 from ..metrics import score_masks
 from ..runs import Run
-from .microstructure import relative_error, triple_phase_boundary
+from .measure import relative_error
+from .microstructure import triple_phase_boundary
 
 
 def label_agreement(labels: np.ndarray, lags: Iterable[int]) -> dict[int, float]:
@@ -83,9 +84,8 @@ def volume_errors(kind: str, run: Run, slices: Slices, predicted: np.ndarray) ->
         "kind", "run", "seed", "noise_std"; "dice", 0 to 1; relative errors of "flips_z", "flips_y",
         "flips_x" (`label_flips`) and "tpb" (`triple_phase_boundary`).
     """
-    voxel_nm = slices.voxel_nm or 1000.0  # the relative error does not depend on it
     measured, true = ({f"flips_{axis}": share for axis, share in label_flips(labels).items()}
-                      | {"tpb": triple_phase_boundary(labels, voxel_nm)}
+                      | {"tpb": triple_phase_boundary(labels, slices.voxel_nm)}
                       for labels in (predicted, np.stack(slices.labels)))
     return {"kind": kind, "run": run.config["digest"], "seed": run.config["seed"],
             "noise_std": run.config["noise_std"], "dice": score_masks(predicted, slices).mean,

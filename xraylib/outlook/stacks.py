@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..augment import CropSampler, flip, random_places
+from ..augment import CropSampler, flip
 from ..errors import ParameterError
 from ..inference import NETWORKS
 from ..tiles import inner_side
@@ -122,7 +122,7 @@ class StackSampler(CropSampler):
             indices int64 (B, h, w) of the chosen slices.
         """
         flips, n = self.recipe.flips, len(chosen)
-        places = random_places(self.images[0].shape, n, self.side, flips, self.generator)
+        places = self.draw_places(chosen)
         reversals = 8 * torch.randint(2, (n,), generator=self.generator) * flips
         crops, targets = [], []
         for index, (window, turn), reversal in zip(chosen.tolist(), places, reversals.tolist(),

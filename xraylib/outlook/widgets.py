@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data import Slices
 from ..figures import error_image, grey_picture, mask_image, pictures_in_a_row
+from ..metrics import wrong_pixels, wrong_share
 from ..noise import add_noise
 from ..training import TRANSFORMS
 from ..widgets import (
@@ -112,7 +113,8 @@ def explore_volume(slices: Slices, predicted: Mapping[str, np.ndarray]) -> Panel
         cuts = [orthogonal_cuts(volume, at) for volume in (images, truth, predicted[network])]
         shown = [picture(kind, image, true, Prediction(labels), phases, palette)
                  for image, true, labels in zip(*cuts, strict=True)]
-        wrong = [f"{(true != labels).sum():,}" for true, labels in zip(*cuts[1:], strict=True)]
+        wrong = [f"{wrong_pixels(true, labels).sum():,}"
+                 for true, labels in zip(*cuts[1:], strict=True)]
         text = html_table([["across z", "across x", "across y"], wrong],
                           "Wrong voxels in the three cuts")
         return cuts_picture(shown, at), text + volume_table(network)
@@ -122,7 +124,7 @@ def explore_volume(slices: Slices, predicted: Mapping[str, np.ndarray]) -> Panel
 
 def _volume_table(network: str, truth: np.ndarray, predicted: np.ndarray) -> str:
     """Return HTML with the wrong voxels of a volume and its label flips along each axis."""
-    rows = [["wrong voxels", f"{100 * (predicted != truth).mean():.2f} %", ""],
+    rows = [["wrong voxels", f"{100 * wrong_share(truth, predicted):.2f} %", ""],
             ["another label in the next voxel", "predicted", "true"]]
     true = label_flips(truth)
     rows += [[f"along {axis}", f"{100 * share:.2f} %", f"{100 * true[axis]:.2f} %"]

@@ -14,8 +14,10 @@ from pathlib import Path, PureWindowsPath
 import pooch
 from tqdm.auto import tqdm
 
-from .errors import DownloadError, one_line_message
-from .files import atomic_file, expand_user, packaged_data, remove_leftovers
+from ..data import NI_YSZ, NI_YSZ_VOXEL_NM, dataset_file
+from ..errors import DownloadError, one_line_message
+from ..files import atomic_file, expand_user, packaged_data, remove_leftovers
+from .layouts import DATASET_FILE, write_dataset_file
 
 ARCHIVE = "SOCPristineTiffs.zip"
 IMAGES_URL = f"doi:10.5281/zenodo.1040274/{ARCHIVE}"
@@ -34,7 +36,7 @@ Labels: manual segmentation from https://github.com/magn2998/XraySegmentation, a
 
 def download_real_data(folder: str | Path) -> Path:
     """Download the 500 images and 500 labels that are missing (260 MB, meanwhile 500 MB).
-    Returns: The absolute folder with data/ and labels/, for `data_dir`.
+    Returns: The absolute folder with data/, labels/ and dataset.toml, for `data_dir`.
     Raises: DownloadError: Network, source or disk failed. Checked files stay.
     """
     folder = expand_user(folder).absolute()
@@ -88,6 +90,8 @@ def _download_missing(folder: Path) -> None:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         done = pool.map(download_label, labels)
         list(tqdm(done, "labels", len(labels), unit="file", disable=not labels))
+    if not (folder / DATASET_FILE).exists():  # the reader may have edited it
+        write_dataset_file(folder, dataset_file(NI_YSZ, NI_YSZ_VOXEL_NM))
     shutil.rmtree(partial)
 
 
