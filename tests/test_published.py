@@ -103,7 +103,7 @@ def test_a_network_is_named_by_its_name_its_file_or_its_run(folder, tmp_path):
     run = run_experiment(CONFIG, open_dataset("tiny", folder))
     assert network_file(run.folder) == network_file(str(run.weights)) == run.weights
     with pytest.raises(WeightsError, match="nowhere is neither a file, a run folder nor the name "
-                                           "of a published network. The names are baseline, "):
+                                           "of a network. The names are baseline, "):
         network_file("nowhere")
     with pytest.raises(RunError, match="holds no complete run"):
         network_file(tmp_path)
