@@ -117,8 +117,8 @@ def test_weights_without_grey_levels_get_those_of_mean_and_standard_deviation(tm
     loaded = load_weights(tmp_path / "w.safetensors")
     levels = loaded.grey_quantiles
     assert loaded.grey_scale == GreyScale() and levels.shape == (101,)
-    assert levels.mean() == pytest.approx(30000) and levels.std() == pytest.approx(8000, rel=0.05)
-    assert levels[[50, 84]] == pytest.approx([30000, 38000], rel=0.02)
+    assert levels.mean() == pytest.approx(30000) and levels.std() == pytest.approx(8460, rel=0.01)
+    assert levels[[16, 50, 84]] == pytest.approx([22000, 30000, 38000], rel=0.01)
 
 
 @pytest.mark.parametrize(("name", "value"), [
@@ -165,7 +165,7 @@ PHASES = {"names": ["a", "b", "c"], "values": [0, 1, 2], "colours": ["#000000"] 
     ({"depth": "0"}, "its depth is 0, not from 1"), ({"depth": "2"}, "Missing key"),
     ({"padding": "full"}, "padding is 'full'"), ({"n_classes": "4"}, "its n_classes is 4, but"),
     ({"phases": "[]"}, "is damaged"), ({"phases": "{"}, "Expecting property name"),
-    ({"phases": json.dumps(PHASES | {"values": [0, 1, 300]})}, "range"),
+    ({"phases": json.dumps(PHASES | {"values": [0, 1, 70_000]})}, "range"),
     ({"phases": json.dumps(PHASES | {"values": [0, 1]})}, "its phases are"),
     ({"phases": json.dumps(PHASES | {"colours": ["red"] * 3})}, "is damaged")])
 def test_impossible_headers_are_refused(tmp_path, facts, message):

@@ -187,7 +187,7 @@ def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home
     process.kill()
     process.wait()
     assert not (where / "result.json").exists()
-    (where / "epochs" / ".0123456789abcdef.xraylib-tmp").write_bytes(b"half")    # as if it died while writing
+    (where / "epochs/.0123456789abcdef.xraylib-tmp").write_bytes(b"half")   # as if killed in it
     resumed = run_experiment(config, dataset)
     assert not list(where.rglob("*.xraylib-tmp"))
     where.rename(where.with_name("resumed"))

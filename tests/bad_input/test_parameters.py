@@ -34,7 +34,9 @@ EXPECTED: dict[str, tuple[str, tuple]] = {
     "crops": ("a list of sides in px, as [32, 64]", ()), "split": ("one of 'random', 'block'", ()),
     "split_seed": (SEED + OR_NONE, (None,)),
     "noise_std": (GREY, (1.5,)), "noise_std_min": (GREY, (1.5,)),
-    "voxel_nm": ("a number from 0.001 to 1e+09", (1.5,)),
+    "voxel_nm": ("a number from 0.001 to 1e+09" + OR_NONE, (1.5, None)),
+    "fold": ("a whole number from 0 to 100" + OR_NONE, (None,)),
+    "example": ("one of 'electrode', 'sandstone'", ()),
     "steps": ("a whole number from 1 to 10000000" + OR_NONE, (None,)),
     "evaluations": ("a whole number from 1 to 10000" + OR_NONE, (None,)),
     "width": ("a whole number from 1 to 512" + OR_NONE, (None,)),
@@ -138,7 +140,7 @@ for more, message in [
     ("-p network=UNet4D", f"network is 'UNet4D'; it must be {NETWORK}."),
     *((f"-p {name}=3", f"a sweep does not use {name}. Vary what a run depends on, such as -p "
        "seed=0:3. --use-published takes published runs.") for name in (
-        "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published")),
+        "volume", "n_seeds", "sizes", "crops", "voxel_nm", "use_published", "example", "fold")),
     *((f"--workers {text}", f"argument --workers: '{text}' {COUNT}") for text in (
         "-1", "two", "1.5", "1_0")),
     *((f"--scheduler {text}", f"'{text}' {ADDRESS}") for text in (
