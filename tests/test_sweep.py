@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -211,6 +212,11 @@ def test_local_workers_keep_freed_memory_listen_here_alone_and_leave_nothing():
         assert len(started) > 1 and folder.is_dir()
     assert os.environ == before and not folder.exists()
     assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+def test_what_workers_warn_of_arrives_at_the_end(capfd):
+    assert list(map_tasks(warnings.warn, ["mind the gap"], workers=1)) == [(0, None)]
+    assert re.fullmatch(r"\S+: UserWarning: mind the gap\n.*\n", capfd.readouterr().err)
 
 
 def test_a_task_that_kills_its_worker_again_and_again_is_one_clear_error(monkeypatch):

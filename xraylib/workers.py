@@ -144,11 +144,13 @@ def _local_cluster(workers: int) -> Iterator[str]:
                     start_new_session=True) as process):
             try:
                 assert process.stdout
-                if not (address := process.stdout.readline().strip()):
-                    text = Path(folder, "log").read_text(errors="replace")
+                if address := process.stdout.readline().strip():
+                    yield address
+                text = Path(folder, "log").read_text(errors="replace")
+                if not address:
                     causes = re.findall(r"^\S*Error: .*", text, re.MULTILINE)
                     raise RuntimeError([*causes, f"exit status {process.wait()}"][0])
-                yield address
+                sys.stderr.write(text)  # warnings of the workers
             finally:
                 process.kill()
 
