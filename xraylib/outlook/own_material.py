@@ -30,7 +30,8 @@ MAX_FOLDS = 5
 EVERYTHING = 0  # the fold that leaves nothing out
 
 
-@experiment("11_your_material", counts=(400, 100), tiny=(24, 8), split="block", poster="", poster_sets="")
+@experiment("11_your_material", counts=(400, 100), tiny=(24, 8), split="block", poster="",
+            poster_sets="")
 def your_material(slices: Slices, split: Split, fold: int | None) -> Sets:
     """Split many slices in blocks; of few, leave out one part, or train on everything (fold 0)."""
     if fold is None:
