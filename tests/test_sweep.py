@@ -210,6 +210,7 @@ def test_local_workers_keep_freed_memory_listen_here_alone_and_leave_nothing():
         started = psutil.Process().children(recursive=True)
         folder = Path(started[0].cmdline()[-1].split("'")[-2])
         assert len(started) > 1 and folder.is_dir()
+        assert not any(os.getsid(each.pid) == os.getsid(0) for each in started)  # of the terminal
     assert os.environ == before and not folder.exists()
     assert not psutil.wait_procs(started, timeout=10)[1]
 
@@ -236,7 +237,8 @@ def cluster():
 
     def start(kind: str, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
-        processes.append(subprocess.Popen([*command, "--no-dashboard"], stdout=subprocess.DEVNULL,
+        command += ["--dashboard-address", "127.0.0.1:0"]
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL,
                                           stderr=subprocess.DEVNULL))
         return processes[-1]
 
