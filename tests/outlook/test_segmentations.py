@@ -106,7 +106,7 @@ def spoilt(folder, change):
     (lambda folder: record(folder, voxel_nm=[1, -1, 1]), f"{RECORD} is damaged"),
     (lambda folder: [file.unlink() for file in folder.glob("*.tif")], "holds no .tif"),
     (lambda folder: (folder / "slice_001.tif").write_text("text"), "neither TIFF nor PNG"),
-], ids=str)
+])
 def test_what_cannot_be_measured_is_named(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         open_segmentation(spoilt(tmp_path / "out", change))

@@ -16,7 +16,7 @@ from xraylib.outlook.sub_volumes import split_volume, uncertainty_notes
     ((1, 40, 20), {}, (1, 10, 10)),
     ((16, 30, 30), {"neighbours": False}, (2, 30, 30)),
     ((2, 30, 30), {"neighbours": False}, (1, 15, 15)),
-], ids=str)
+])
 def test_blocks_cover_a_volume_once(shape, options, block):
     blocks = split_volume(shape, 8, **options)
     count = np.zeros(shape, int)
