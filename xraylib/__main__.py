@@ -8,7 +8,7 @@ from pathlib import Path
 
 try:
     from . import datasets, params, published, sweep, tables, volumes
-    from .cli import Parser, add_command, non_negative, voxel_size
+    from .cli import Parser, add_command, non_negative, parameter_values, voxel_size
     from .contrast import CONTRASTS
     from .errors import ParameterError, RunError, XraylibError, one_line_message, printable
     from .experiments import EXPERIMENTS
@@ -57,16 +57,7 @@ def fetch_data(arguments: argparse.Namespace) -> None:
 
 def sweep_runs(arguments: argparse.Namespace) -> None:
     """Run an experiment for every combination of parameter values; complete runs are kept."""
-    axes: dict[str, str] = {}
-    for item in arguments.parameters:
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise ParameterError(f"-p {item} has no value. Write -p NAME=VALUE, NAME=A,B,C "
-                                 "or NAME=0:5.")
-        if name in axes:
-            raise ParameterError(f"-p {name} is given twice. List all its values in one: "
-                                 f"-p {name}=A,B,C.")
-        axes[name] = text
+    axes = parameter_values(arguments.parameters, "-p NAME=VALUE, -p NAME=A,B,C or -p NAME=0:5")
     fixed = {name: axes.pop(name, "") for name in ("profile", "data_dir")}
     fixed = params.check_parameters(**fixed)
     values = {name: sweep.parse_values(text) for name, text in axes.items()}
@@ -140,9 +131,9 @@ def make_parser() -> argparse.ArgumentParser:
     command = add_command(data_commands, make_data, "make")
     command.add_argument("--profile", choices=sorted(datasets.SIZES), default="laptop")
     command = add_command(data_commands, fetch_data, "fetch")
+    command.add_argument("folder", nargs="?", type=Path, default=home() / "data" / "real")
     for plugin in plugins:
         plugin.add_commands(commands, data_commands)
-    command.add_argument("folder", nargs="?", type=Path, default=home() / "data" / "real")
     return parser
 
 

@@ -2,12 +2,12 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from .data import Voxel
-from .errors import printable
+from .errors import ParameterError, printable
 
 
 def non_negative(text: str) -> int:
@@ -25,6 +25,19 @@ def voxel_size(text: str) -> Voxel:
         if all(0 < side < float("inf") for side in (z, y, x)):
             return z, y, x
     raise argparse.ArgumentTypeError(f"{text!r} is neither a size such as 18.4 nor Z,Y,X, in nm")
+
+
+def parameter_values(items: Iterable[str], example: str) -> dict[str, str]:
+    """Split items NAME=VALUE; `ParameterError` names one without a value, or given twice."""
+    values: dict[str, str] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {item} has no value. Write {example}.")
+        if name in values:
+            raise ParameterError(f"-p {name} is given twice. Give it once: {example}.")
+        values[name] = text
+    return values
 
 
 class Parser(argparse.ArgumentParser):

@@ -106,8 +106,8 @@ NEIGHBOURS = ("A network that sees neighbouring slices cannot learn from these: 
               "slices of a part of one volume, in order. Set split to \"block\", in an experiment "
               "without copies beside originals, or network to \"UNet\".")
 for more, message in [
-    ("-p seed", "-p seed has no value. Write -p NAME=VALUE, NAME=A,B,C or NAME=0:5."),
-    ("-p seed=0 -p seed=1", "-p seed is given twice. List all its values in one: -p seed=A,B,C."),
+    ("-p seed", "-p seed has no value. Write -p NAME=VALUE, -p NAME=A,B,C or -p NAME=0:5."),
+    ("-p seed=0 -p seed=1", "-p seed is given twice. Give it once: -p NAME=VALUE, -p NAME=A,B,C"),
     ("-p sede=1", "unknown parameter 'sede'; the known ones are profile, data_dir"),
     ("-p experiment=x", "unknown parameter 'experiment'; the known ones are"),
     ("-p seed=0,0", f"seed=0 and seed=0 {SAME}"), ("-p seed=0,0.0", f"seed=0 and seed=0.0 {SAME}"),

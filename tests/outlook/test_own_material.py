@@ -189,12 +189,12 @@ def test_networks_of_the_readers_own_are_listed_and_found(capsys):
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    ("steps", "give one value, as in -p steps=3000"), ("steps=1,2", "give one value"),
+    ("steps", "-p steps has no value. Write -p steps=3000"), ("steps=1,2", "give one value"), ("steps=1 -p steps=2", "given twice"),
     ("data_dir=there", "train does not use data_dir"), ("fold=1", "train does not use fold"),
     ("stepz=3", "unknown parameter 'stepz'")])
 def test_parameters_that_train_cannot_use(tmp_path, given, words):
     with pytest.raises(ParameterError, match=words):
-        call("train", tmp_path, "--name", "mine", "-p", given)
+        call("train", tmp_path, "--name", "mine", "-p", *given.split())
 
 
 def test_from_a_folder_to_numbers_on_the_command_line(tmp_path, capsys):

@@ -20,7 +20,7 @@ from ..files import atomic_file, atomic_folder, expand_user, read_regular, real_
 from ..unet import UNet
 from .layouts import write_dataset_file
 from .tiff import Page, open_slice, open_volume
-from .voxel_size import resolution_tags
+from .voxel_size import describe_voxel, resolution_tags
 
 RECORD = "prediction.json"  # in the output folder: what its files were made of
 STACK = "segmentation.tif"  # in the output folder: all slices in one file
@@ -158,8 +158,7 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
     Args:
         weights, pages, model, voxel_nm: The network's file; the slices; the network; voxel size.
     """
-    size = ("voxel size unknown: give --voxel-nm" if voxel_nm is None else
-            f"voxels of {' x '.join(f'{side:g}' for side in voxel_nm)} nm (z, y, x)")
+    size = describe_voxel(voxel_nm) if voxel_nm else "voxel size unknown: give --voxel-nm"
     phases = ", ".join(f"{name} = {value}" for name, value in
                        zip(model.phases.names, model.phases.values, strict=True))
     return (f"Network: {weights}, {type(model).__name__}; label values: {phases}\n"

@@ -35,6 +35,11 @@ def voxel_nm_of(path: Path) -> tuple[float, float, float] | None:
     return sizes if all(0 < size < np.inf for size in sizes) else None
 
 
+def describe_voxel(voxel_nm: tuple[float, float, float]) -> str:
+    """Say how large a voxel is along z, y, x, in nm."""
+    return "voxels of {:g} x {:g} x {:g} nm (z, y, x)".format(*voxel_nm)
+
+
 def resolution_tags(page: Page) -> dict:
     """Return the resolution tags of a slice for `tifffile.imwrite`, {} if it has no valid ones."""
     try:

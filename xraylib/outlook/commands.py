@@ -5,7 +5,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ..cli import add_command, non_negative, voxel_size
+from ..cli import add_command, non_negative, parameter_values, voxel_size
 from ..datasets import make_dataset, open_dataset
 from ..errors import ParameterError
 from ..files import atomic_file, atomic_folder, expand_user, real_path
@@ -45,15 +45,13 @@ def train(arguments: argparse.Namespace) -> None:
     """Train a network on labelled slices, score it on labels that it has not seen, and name it."""
     check_name(arguments.name)
     values: dict[str, Any] = {"profile": ""}
-    for item in arguments.parameters:
-        name, equals, text = item.partition("=")
-        parsed = parse_values(text) if equals else []
-        if len(parsed) != 1:
-            raise ParameterError(f"-p {item}: give one value, as in -p steps=3000.")
+    for name, text in parameter_values(arguments.parameters, "-p steps=3000").items():
         if name in NOTEBOOK_ONLY:
-            raise ParameterError(f"-p {item}: train does not use {name}. Change what a run depends "
+            raise ParameterError(f"-p {name}: train does not use {name}. Change what a run depends "
                                  "on, such as -p steps=3000.")
-        values[name] = parsed[0]
+        values[name], *more = parse_values(text)
+        if more:
+            raise ParameterError(f"-p {name}={text}: give one value, as in -p steps=3000.")
     parameters = check_parameters(**values)
     folders = [str(expand_user(folder)) for folder in arguments.folders]
     if len(folders) == 1:

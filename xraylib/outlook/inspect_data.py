@@ -24,7 +24,7 @@ from ..formats.layouts import (
 )
 from ..formats.reading import load_slices
 from ..formats.tiff import Page, open_volume
-from ..formats.voxel_size import voxel_nm_of
+from ..formats.voxel_size import describe_voxel, voxel_nm_of
 from ..losses import IGNORE
 
 RARE = 0.01  # share of a phase that is odd
@@ -77,8 +77,8 @@ def inspect_folder(folder: str | Path, labels: str = "",
         ParameterError: `labels` cannot be read.
     """
     folder = expand_user(folder)
-    known = parse_label_map(labels) if labels else read_dataset_file(folder)
     old = read_dataset_file(folder)
+    known = parse_label_map(labels) if labels else old
     known = known.model_copy(update={"voxel_nm": voxel_nm or old.voxel_nm, "pairing": old.pairing})
     if not has_labels(folder):
         return _without_labels(folder, voxel_nm)
@@ -196,7 +196,7 @@ def voxel_sentence(voxel_nm: Voxel | None) -> str:
     if voxel_nm is None:
         return ("The voxel size is unknown, so lengths are in pixels. Give it in nm: data inspect "
                 "FOLDER --voxel-nm Z,Y,X")
-    return "Voxels of {:g} x {:g} x {:g} nm (z, y, x).".format(*voxel_nm)
+    return f"{describe_voxel(voxel_nm).capitalize()}."
 
 
 def _neighbours(slices: Slices) -> str:

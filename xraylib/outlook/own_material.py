@@ -108,14 +108,10 @@ class Check:
         """Return a table of Dice in per cent: of the sets, or part by part and of all together."""
         if "test" in self.runs[0].scores:
             return dice_table(self.runs)
-        rows = []
-        for index, run in enumerate(self.runs, 1):
-            scores = run.scores["val"]
-            rows.append([f"{index}", f"{scores.confusion.sum():,}", percent([scores.mean]),
-                         *(percent([dice]) for dice in scores.class_dice)])
-        scores = self.scores
-        rows.append(["all", f"{scores.confusion.sum():,}", f"**{percent([scores.mean])}**",
-                     *(percent([dice]) for dice in scores.class_dice)])
+        named = {str(index): run.scores["val"] for index, run in enumerate(self.runs, 1)}
+        rows = [[part, f"{scores.confusion.sum():,}",
+                 *(percent([dice]) for dice in (scores.mean, *scores.class_dice))]
+                for part, scores in (named | {"**all**": self.scores}).items()]
         names = self.runs[0].phases.names
         return markdown_table(["part left out", "labelled pixels", "Dice, %", *names], rows)
 
@@ -158,7 +154,7 @@ def cross_validate(dataset: Dataset, parameters: Mapping[str, Any]) -> Check:
         DataError: The labels cannot be divided.
     """
     if len(dataset.test):
-        config = config_for(dataset, parameters, None)
+        config = final_config(dataset, parameters)
         run = run_experiment(config, dataset)
         part = config.draw(dataset.slices).val
         return Check([run], [part], (
@@ -196,10 +192,14 @@ def _shown(slices: Slices) -> set[str]:
     return {name for index, name in enumerate(slices.phases.names) if index in classes}
 
 
+def final_config(dataset: Dataset, parameters: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of `train_final`."""
+    return config_for(dataset, parameters, None if len(dataset.test) else EVERYTHING)
+
+
 def train_final(dataset: Dataset, parameters: Mapping[str, Any]) -> Run:
     """Train the network to keep: on everything, or with a test set as `cross_validate` does."""
-    fold = None if len(dataset.test) else EVERYTHING
-    return run_experiment(config_for(dataset, parameters, fold), dataset)
+    return run_experiment(final_config(dataset, parameters), dataset)
 
 
 def check_name(name: str) -> Path:
@@ -219,8 +219,8 @@ def check_name_is_free(name: str, dataset: Dataset, parameters: Mapping[str, Any
     Args:
         name, dataset, parameters: as for `name_network` and `train_final`.
     """
-    path, fold = check_name(name), None if len(dataset.test) else EVERYTHING
-    folder = folder_of(config_for(dataset, parameters, fold), dataset.fingerprint)
+    path = check_name(name)
+    folder = folder_of(final_config(dataset, parameters), dataset.fingerprint)
     if path.exists():
         done = (folder / "result.json").exists()
         _check_same(path, (folder / "model.safetensors").read_bytes() if done else b"")
