@@ -189,7 +189,8 @@ def test_networks_of_the_readers_own_are_listed_and_found(capsys):
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    ("steps", "-p steps has no value. Write -p steps=3000"), ("steps=1,2", "give one value"), ("steps=1 -p steps=2", "given twice"),
+    ("steps", "-p steps has no value. Write -p steps=3000"), ("steps=1,2", "give one value"),
+    ("steps=1 -p steps=2", "-p steps is given twice"),
     ("data_dir=there", "train does not use data_dir"), ("fold=1", "train does not use fold"),
     ("stepz=3", "unknown parameter 'stepz'")])
 def test_parameters_that_train_cannot_use(tmp_path, given, words):
