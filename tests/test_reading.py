@@ -229,8 +229,8 @@ def test_labels_without_a_labelled_pixel_are_left_aside_and_reported(tmp_path):
     found = load_slices(tmp_path)
     assert found.numbers.tolist() == [3, 4] and np.array_equal(found.labels, CLASSES[2:4])
     assert found.voxel_nm == (40, 20, 20)
-    assert found.notes[-1].startswith("4 labels hold no labelled pixel and are left aside: ")
-    assert "stack.tif, page 1, " in found.notes[-1]
+    assert found.notes[-1] == ("4 labels hold no labelled pixel and are left aside, the first of "
+                               f"them in {tmp_path / 'masks' / 'stack.tif'}, page 1.")
     (tmp_path / "dataset.toml").write_text("ignore = [0, 1, 2, 3]")
     with pytest.raises(DataError, match="the labels hold 0 value"):
         load_slices(tmp_path)

@@ -5,6 +5,7 @@ Every file carries a tag in its Software entry, its provenance: what the segment
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -159,9 +160,10 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
         weights, pages, model, voxel_nm: The network's file; the slices; the network; voxel size.
     """
     size = describe_voxel(voxel_nm) if voxel_nm else "voxel size unknown: give --voxel-nm"
+    place = min(str(weights), os.path.relpath(weights), key=len)
     phases = ", ".join(f"{name} = {value}" for name, value in
                        zip(model.phases.names, model.phases.values, strict=True))
-    return (f"Network: {weights}, {type(model).__name__}; label values: {phases}\n"
+    return (f"Network: {place}, {type(model).__name__}; label values: {phases}\n"
             f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {size}")
 
 

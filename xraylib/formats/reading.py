@@ -52,8 +52,8 @@ def load_slices(folder: str | Path, known: DatasetFile | None = None,
                             "Export it again, or remove it and its label.")
     notes = [*labels.notes, describe_scale(scale)]
     if empty:
-        notes.append(f"{len(empty)} labels hold no labelled pixel and are left aside: "
-                     f"{', '.join(empty[:3])}{' ...' * (len(empty) > 3)}.")
+        notes.append(f"{len(empty)} labels hold no labelled pixel and are left aside, the first of "
+                     f"them in {empty[0]}.")
     if len(pairs.labels) < len(pairs.images):
         notes.append(f"{len(pairs.images) - len(pairs.labels)} of {len(pairs.images)} images have "
                      "no label and are left aside.")

@@ -4,6 +4,7 @@ It looks like what comes from a laboratory scanner: one 12-bit ImageJ stack with
 stack of labels in which a person has marked small patches of two slices.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,12 +94,13 @@ def open_example(name: str, profile: str) -> tuple[Path, str]:
         profile: "tiny", "laptop" or "paper".
 
     Returns:
-        The folder, and the text for `--labels`: "0=ignore,1=pore,2=quartz".
+        The folder, relative to the working directory, and the text for `--labels`:
+        "0=ignore,1=pore,2=quartz".
     """
     folder = home() / "data" / "examples" / f"{name}-{profile}"
     write_example(folder, list(MATERIALS[name].values()), SHAPES[profile])
     meaning = [f"{value}={phase}" for value, phase in enumerate(MATERIALS[name], 1)]
-    return folder, ",".join(["0=ignore", *meaning])
+    return Path(os.path.relpath(folder)), ",".join(["0=ignore", *meaning])
 
 
 def read_truth(folder: Path) -> np.ndarray:
