@@ -90,7 +90,7 @@ def test_slices_of_different_size_and_zeros_that_may_mean_no_label_are_odd():
     assert any("differ in size" in line for line in oddities(uneven))
     zeros = replace(slices, labels=[np.where(np.indices(label.shape)[0] < 30, 0, label)
                                     for label in slices.labels])
-    assert any("--labels 0=ignore,1=YSZ" in line for line in oddities(zeros))
+    assert any("--labels 0=ignore,128=NAME" in line for line in oddities(zeros))
     assert not any("--labels" in line for line in oddities(slices))
 
 

@@ -109,8 +109,9 @@ def oddities(slices: Slices) -> list[str]:
     found += [f"only {100 * share:.2g} % of the labelled pixels are {name}."
               for name, share in zip(names, shares, strict=True) if share < RARE]
     if slices.phases.values[0] == 0 and shares[0] > 0.5 and n > 2:
-        found.append(f"more than half of all pixels have the label value 0. If 0 means that they "
-                     f"are not labelled, say so: --labels 0=ignore,1={names[1]} ...")
+        others = ",".join(f"{value}=NAME" for value in slices.phases.values[1:])
+        found.append("more than half of all pixels have the label value 0. If 0 means that they "
+                     f"are not labelled, say so: --labels 0=ignore,{others}")
     means, spread = mean_grey_levels(slices), _spread(slices)
     for i, j in combinations(np.flatnonzero(np.isfinite(means)), 2):
         if abs(means[i] - means[j]) < spread:
