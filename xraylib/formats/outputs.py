@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from ..data import Phases, Voxel, dataset_file
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, printable
 from ..files import atomic_file, atomic_folder, expand_user, read_regular, real_path
 from ..unet import UNet
 from .layouts import write_dataset_file
@@ -162,7 +162,7 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
             f"voxels of {' x '.join(f'{side:g}' for side in voxel_nm)} nm (z, y, x)")
     phases = ", ".join(f"{name} = {value}" for name, value in
                        zip(model.phases.names, model.phases.values, strict=True))
-    return (f"Network: {weights}, {type(model).__name__}; label values: {phases}\n"
+    return (f"Network: {printable(weights)}, {type(model).__name__}; label values: {phases}\n"
             f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {size}")
 
 
