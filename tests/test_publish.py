@@ -14,7 +14,7 @@ from xraylib.inference import load_weights, recalibrate_batch_norm, save_weights
 from xraylib.metrics import evaluate
 from xraylib.noise import noisy_copies
 from xraylib.params import configure
-from xraylib.published import named_networks
+from xraylib.published import checksum, named_networks
 from xraylib.published import published_runs as read_published
 from xraylib.runs import Run, config_of
 from xraylib.unet import UNet
@@ -58,7 +58,8 @@ def test_rows_are_written_one_per_line(tmp_path):
     rows = [{"kind": "ä", "values": [1, 2.5]}, {"kind": "b", "values": []}]
     publish.write_rows(tmp_path / "new/table.json", "rows", iter(rows))
     text = (tmp_path / "new/table.json").read_text()
-    assert json.loads(text) == {"rows": rows} and text.count("\n") == len(rows) + 2
+    assert json.loads(text) == {"rows": rows, "checksum": checksum(rows)}
+    assert text.count("\n") == len(rows) + 3
 
 
 def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):

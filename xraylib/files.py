@@ -21,6 +21,7 @@ except ImportError:  # Windows has no such locks, so leftovers stay there
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".xraylib-tmp"
+REINSTALL = "It came with the library: install the library again (in a clone: git checkout data)."
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's message when a disk is full
 
 
