@@ -207,7 +207,14 @@ def no_process(monkeypatch):
     monkeypatch.setattr(workers, "Popen", popen)
 
 
+@pytest.fixture
+def no_time(monkeypatch):
+    """The workers wait for something that never comes."""
+    monkeypatch.setattr(workers, "START_TIMEOUT", 0.1)
+
+
 @pytest.mark.parametrize(("limit", "reason"), [
+    ("no_time", "Timeout (0:00:00.100000)!"),
     ("few_files", "OSError: [Errno 24] Too many open files"),
     ("no_process", "[Errno 11] Resource temporarily unavailable")])
 def test_workers_that_cannot_start_are_one_error_and_leave_nothing(refuse, request, limit, reason):
