@@ -68,7 +68,7 @@ def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):
     folder, runs = tmp_path / "runs", {}
     (folder / "epochs").mkdir(parents=True)
     (tmp_path / "published/weights").mkdir(parents=True)
-    for name in ("model", "epochs/000005", "epochs/000030"):
+    for name in ("model", "epochs/000075", "epochs/000150"):
         save_weights(model, folder / f"{name}.safetensors")
     for config, run in zip(configs, read_published("01_baseline"), strict=False):
         digest = config.digest("data")
@@ -84,7 +84,7 @@ def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):
     weight = model.stem.layers[0].weight
     for network in (load_weights(first.weights), *(load() for load in first.snapshots().values())):
         assert torch.equal(network.stem.layers[0].weight, weight.half().float())
-    assert list(first.snapshots()) == [5, 30]
+    assert list(first.snapshots()) == [75, 150]
 
 
 def test_statistics_over_training_by_network(model):
