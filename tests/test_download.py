@@ -271,7 +271,7 @@ def test_a_killed_process_leaves_checked_files_and_is_continued(source, tmp_path
     good, release = source.answers[f"/labels/{stuck}"], threading.Event()
     source.answers[f"/labels/{stuck}"] = Answer(good.body, release=release)
     folder = tmp_path / "got"
-    code = (f"from pathlib import Path; from xraylib import download\n"
+    code = (f"from pathlib import Path; from xraylib.formats import download\n"
             f"download.IMAGES_URL, download.LABELS_URL = {source.url + ZIP!r}, "
             f"{source.url + '/labels'!r}\n"
             f"download.packaged_data = lambda: Path({str(source.registry.parent)!r})\n"

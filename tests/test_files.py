@@ -82,7 +82,7 @@ def test_an_error_leaves_the_old_file_and_no_leftover(tmp_path, error):
     with pytest.raises(error), files.atomic_file(tmp_path / "a.txt") as file:
         file.write(b"half")
         raise error
-    with pytest.raises(error), files.atomic_folder(tmp_path / "folder") as part:
+    with pytest.raises(error), files.atomic_folder(tmp_path / "deep/er/folder") as part:
         (part / "half").write_text("half")
         raise error
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -99,6 +99,14 @@ def test_at_most_six_imports_stand_before_the_first_lesson(name):
 
 
 @every
+def test_every_import_is_there(name):
+    nodes = [node for source in sources(name) for node in ast.walk(ast.parse(source))]
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), {})
+
+
+@every
 def test_parameters_are_literals_each_with_a_comment(name):
     lines = parameters_cell(name).source.splitlines()
     assert lines[0].startswith("# The parameters")

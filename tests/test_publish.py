@@ -14,7 +14,7 @@ from xraylib.inference import load_weights, recalibrate_batch_norm, save_weights
 from xraylib.metrics import evaluate
 from xraylib.noise import noisy_copies
 from xraylib.params import configure
-from xraylib.published import named_networks
+from xraylib.published import checksum, named_networks
 from xraylib.published import published_runs as read_published
 from xraylib.runs import Run, config_of
 from xraylib.unet import UNet
@@ -58,7 +58,8 @@ def test_rows_are_written_one_per_line(tmp_path):
     rows = [{"kind": "ä", "values": [1, 2.5]}, {"kind": "b", "values": []}]
     publish.write_rows(tmp_path / "new/table.json", "rows", iter(rows))
     text = (tmp_path / "new/table.json").read_text()
-    assert json.loads(text) == {"rows": rows} and text.count("\n") == len(rows) + 2
+    assert json.loads(text) == {"rows": rows, "checksum": checksum(rows)}
+    assert text.count("\n") == len(rows) + 3
 
 
 def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):
@@ -67,7 +68,7 @@ def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):
     folder, runs = tmp_path / "runs", {}
     (folder / "epochs").mkdir(parents=True)
     (tmp_path / "published/weights").mkdir(parents=True)
-    for name in ("model", "epochs/000005", "epochs/000030"):
+    for name in ("model", "epochs/000075", "epochs/000150"):
         save_weights(model, folder / f"{name}.safetensors")
     for config, run in zip(configs, read_published("01_baseline"), strict=False):
         digest = config.digest("data")
@@ -83,7 +84,7 @@ def test_runs_are_written_as_they_are_read(tmp_path, monkeypatch, model):
     weight = model.stem.layers[0].weight
     for network in (load_weights(first.weights), *(load() for load in first.snapshots().values())):
         assert torch.equal(network.stem.layers[0].weight, weight.half().float())
-    assert list(first.snapshots()) == [5, 30]
+    assert list(first.snapshots()) == [75, 150]
 
 
 def test_statistics_over_training_by_network(model):

@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
+from publish import write_rows
 from published_runs import run_name
 
-from xraylib import published, runs
+from xraylib import inference, published, runs
 from xraylib.datasets import built_in_fingerprint, open_dataset
 from xraylib.errors import RunError, WeightsError
 from xraylib.files import packaged_data
@@ -122,12 +123,12 @@ def shipped(tmp_path, dataset, monkeypatch):
     """Published are a run of this data set, without weights, and a table."""
     run = run_experiment(CONFIG, dataset)
     place = tmp_path / "shipped/published"
-    (place / "tables").mkdir(parents=True)
     row = {"name": "mine", "config": run.config, "history": run.history,
            "scores": {name: scores_to_dict(part) for name, part in run.scores.items()}}
-    (place / "01_baseline.json").write_text(json.dumps({"runs": [row]}))
-    (place / "tables/noisy.json").write_text('{"rows": [{"run": "x"}]}')
-    monkeypatch.setattr(published, "packaged_data", lambda: tmp_path / "shipped")
+    write_rows(place / "01_baseline.json", "runs", [row])
+    write_rows(place / "tables/noisy.json", "rows", [{"run": "x", "val": 0.5}])
+    for module in (published, inference):
+        monkeypatch.setattr(module, "packaged_data", lambda: tmp_path / "shipped")
     shutil.rmtree(run.folder)
     return place
 
@@ -147,14 +148,21 @@ def test_damage_of_what_is_published_is_mended_by_installing_again(shipped):
     """Not by deleting a folder and running a notebook."""
     path = shipped / "01_baseline.json"
     good = path.read_text()
-    for text in ("", "[]", "{", good.replace('"seed": 0', '"seed": 1'),
+    for text in ("", "[]", "{", good.replace('"seed":0', '"seed":1'),
                  json.dumps({"runs": [{"name": "mine"}]})):
         path.write_text(text)
         with pytest.raises(RunError, match=r"01_baseline\.json is damaged \(.*\)\. It came with "
                                            "the library: install the library again"):
             published_runs("01_baseline")
-    (shipped / "tables/noisy.json").write_text("[]")
-    with pytest.raises(RunError, match=r"noisy\.json is damaged .* install the library again"):
-        published_rows("noisy")
+    table = shipped / "tables/noisy.json"
+    for text in ("[]", table.read_text().replace("0.5", "0.6"), '{"rows": []}'):
+        table.write_text(text)
+        with pytest.raises(RunError, match=r"noisy\.json is damaged .* install the library again"):
+            published_rows("noisy")
+    weights = shipped / "weights/mine.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("damaged")
+    with pytest.raises(WeightsError, match="It came with the library: install"):
+        load_weights(weights)
     with pytest.raises(RunError, match=r"networks\.json is damaged \(.*No such file"):
         named_networks()

@@ -259,6 +259,14 @@ def test_a_run_of_an_experiment_that_is_gone_says_so(trained, monkeypatch):
         load_run(trained.folder)
 
 
+def test_foreign_files_among_the_snapshots_are_left_alone(trained, tmp_path):
+    """Defect: a copy made by a file manager ended a panel in a ValueError."""
+    folder = copy_of(trained, tmp_path)
+    for name in ("000001 (copy)", "000777"):
+        shutil.copy(folder / "epochs/000001.safetensors", folder / f"epochs/{name}.safetensors")
+    assert list(load_run(folder).snapshots()) == [1, 3, 4]
+
+
 def test_missing_files_are_told(trained, tmp_path):
     with pytest.raises(RunError, match=r"holds no complete run \(no result\.json\)"):
         load_run(tmp_path)

@@ -1,6 +1,5 @@
 """Sweeps: grids of runs here and on worker processes, one of which is killed."""
 
-import json
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from publish import write_rows
 from safetensors.torch import load_file
 
 from xraylib import published, workers
@@ -99,9 +99,7 @@ def test_a_sweep_takes_published_runs_if_asked_to(dataset, tmp_path, monkeypatch
     run = run_experiment(config, dataset)
     row = {"name": "mine", "config": run.config, "history": run.history,
            "scores": {name: scores_to_dict(part) for name, part in run.scores.items()}}
-    place = tmp_path / "shipped/published"
-    place.mkdir(parents=True)
-    (place / "04_size_sweep.json").write_text(json.dumps({"runs": [row]}))
+    write_rows(tmp_path / "shipped/published/04_size_sweep.json", "runs", [row])
     monkeypatch.setattr(published, "packaged_data", lambda: tmp_path / "shipped")
     run.folder.rename(tmp_path / "gone")
     (taken,) = run_sweep([config], dataset, use_published=True)

@@ -19,10 +19,12 @@ from xraylib.tables import (
     complete_runs,
     dice_table,
     group_by_seed,
+    headline_dice,
     interval,
     markdown_table,
     percent,
     points,
+    signed,
     slope,
     summary,
 )
@@ -118,6 +120,14 @@ def test_differences_have_a_sign_and_are_never_minus_zero():
     assert [points(value) for value in (0.0012, -0.003, -0.00001, 0)] == [
         "+0.12", "-0.30", "0.00", "0.00"]
     assert interval(np.array([-0.00001, 0.001])) == "0.00 to 0.10"
+    nan, inf = float("nan"), float("inf")
+    assert [signed(values) for values in ([1, nan, inf], [nan], [-0.01])] == ["+1.0", "–", "0.0"]
+
+
+def test_without_noise_the_noisy_test_set_is_the_test_set(dataset):
+    """Defect: notebooks 5 and 7 ended in a KeyError after training with noise_std = 0."""
+    run = run_experiment(configure("07_noisy_only", profile="tiny", steps=2, noise_std=0), dataset)
+    assert headline_dice([run], "test_noisy") == headline_dice([run], "test")
 
 
 def test_a_slope_can_be_of_either_sign():

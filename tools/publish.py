@@ -45,7 +45,7 @@ from xraylib.noise import noisy_copies
 from xraylib.outlook.robustness import best_kind
 from xraylib.outlook.scores import evaluate_under_noise
 from xraylib.params import RunConfig
-from xraylib.published import published, published_rows
+from xraylib.published import checksum, published, published_rows
 from xraylib.runs import Run, run_experiment, scores_to_dict
 from xraylib.sweep import run_sweep
 from xraylib.tables import headline_dice
@@ -55,11 +55,12 @@ TABLES = packaged_data() / "published" / "tables"
 
 
 def write_rows(path: Path, name: str, rows: Iterable[Row]) -> None:
-    """Write rows as JSON, one per line, under one name."""
+    """Write rows as JSON, one per line, under one name, and their checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    rows = list(rows)
     lines = ",\n".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in rows)
     with atomic_file(path, "w", encoding="utf-8") as file:
-        file.write(f'{{"{name}":[\n{lines}\n]}}\n')
+        file.write(f'{{"{name}":[\n{lines}\n],\n"checksum":"{checksum(rows)}"}}\n')
 
 
 # -- runs ------------------------------------------------------------------------------------------

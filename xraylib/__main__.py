@@ -32,7 +32,7 @@ def report(_: argparse.Namespace) -> None:
     summary = tables.summary(runs)
     with atomic_file(path, "w") as file:
         file.write(summary + "\n")
-    print(f"{summary}\n\nWritten to {printable(str(path))}.")
+    print(f"{summary}\n\nWritten to {printable(path)}.")
 
 
 def networks(_: argparse.Namespace) -> None:
@@ -80,11 +80,12 @@ def predict(arguments: argparse.Namespace) -> None:
         arguments.scheduler, contrast=arguments.contrast, voxel_nm=arguments.voxel_nm,
         stack=arguments.stack, probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty or bool(arguments.worst))
-    print(f"The segmentation is {paths[0]}." if arguments.stack else
-          f"{len(paths)} segmented slices are in {target}.")
+    print(printable(f"The segmentation is {paths[0]}." if arguments.stack else
+                    f"{len(paths)} segmented slices are in {target}."))
     if arguments.worst:
         names = write_worst(Path(folder), int(count), source, target)
-        print(f"The {len(names)} most uncertain slices are in {folder}: {', '.join(names)}.")
+        print(printable(f"The {len(names)} most uncertain slices are in {folder}: "
+                        f"{', '.join(names)}."))
 
 
 def make_parser() -> argparse.ArgumentParser:

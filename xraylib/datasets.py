@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from . import data, synthetic
 from .data import NI_YSZ, NI_YSZ_VOXEL_NM, Slices
-from .errors import DataError, one_line_message
+from .errors import DataError, one_line_message, printable
 from .files import atomic_folder, create_exclusively, home, real_path
 from .formats.file_names import list_tiffs
 from .formats.labels import describe_labels
@@ -72,7 +72,8 @@ def make_dataset(slices: Slices, name: str, origin: tuple[str, str]) -> Dataset:
         slices, name, origin: All labelled slices; what they are called; see `Dataset`.
     """
     n, n_test = len(slices), len(slices) // 10
-    _print_once("\n".join([f"Labels in {name}:", *describe_labels(slices), *slices.notes]))
+    _print_once("\n".join([f"Labels in {printable(name)}:", *describe_labels(slices),
+                           *slices.notes]))
     facts = [slices.fingerprint(), slices.phases.to_dict(), str(slices.grey_scale)]
     fingerprint = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
     train = slices[: n - n_test - block_gap(n)] if n_test else slices

@@ -33,12 +33,12 @@ class DownloadError(XraylibError):
     """A download failed, or its content is not what was expected."""
 
 
-def printable(text: str) -> str:
+def printable(text: object) -> str:
     """Return a text in one line: control characters as `repr` shows them, no middle if too long.
 
     A path may hold an escape sequence or a line break that would hide the rest of a message.
     """
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
     return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE - 200]} ... {line[-200:]}"
 
 

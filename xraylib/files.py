@@ -21,6 +21,7 @@ except ImportError:  # Windows has no such locks, so leftovers stay there
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".xraylib-tmp"
+REINSTALL = "It came with the library: install the library again (in a clone: git checkout data)."
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's message when a disk is full
 
 
@@ -82,16 +83,25 @@ def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[An
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder`, unless another process is faster."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder.parent)
-    with _temporary(folder, is_folder=True) as part:
-        yield part
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+    """Yield a temporary folder that becomes `folder`, unless another process is faster.
+
+    Parents of `folder` are created, and removed again if the block ends in an error.
+    """
+    new = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder.parent)
+        with _temporary(folder, is_folder=True) as part:
+            yield part
+            try:
+                part.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    finally:
+        for parent in new:
+            with suppress(OSError):  # it holds something
+                parent.rmdir()
 
 
 def create_exclusively(path: Path, content: bytes) -> None:

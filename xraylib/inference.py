@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .data import NI_YSZ, GreyScale, Phases
 from .device import best_device, inference_memory_format, keep_freed_memory
 from .errors import ParameterError, WeightsError, one_line_message
-from .files import atomic_file, load_plugins
+from .files import REINSTALL, atomic_file, load_plugins, packaged_data
 from .tiles import add_margin, stack_logits, tile_spans, tiled_logits
 from .unet import DoubleConv, UNet
 
@@ -89,9 +89,10 @@ def read_weights(content: bytes, path: str | Path) -> UNet:
         model.grey_scale, model.grey_quantiles = _grey_levels(facts, *model.grey.tolist())
     except (SafetensorError, RuntimeError, LookupError, AttributeError, TypeError,
             ValueError) as error:
+        remedy = REINSTALL if Path(path).is_relative_to(packaged_data() / "published") else (
+            "Train the run again, or name the weights file of a complete run.")
         raise WeightsError(f"{path} is not a weights file of this library, or it is damaged "
-                           f"({one_line_message(error)}). Train the run again, or name the "
-                           "weights file of a complete run.") from error
+                           f"({one_line_message(error)}). {remedy}") from error
     return model.to(best_device()).eval()
 
 

@@ -18,7 +18,7 @@ from .errors import ParameterError
 from .experiments import Drawn, Sets, get_experiment
 from .files import load_plugins
 from .inference import NETWORKS
-from .training import TRANSFORMS, Recipe
+from .training import TRANSFORMS, Recipe, check_sizes
 
 _QUICK = partial(Recipe, depth=2, crop=32, flips=True, optimiser="nadam", lr=1e-2, epochs=0)
 PROFILES = {
@@ -27,7 +27,6 @@ PROFILES = {
     "paper": Recipe(64, 4, crop=0, batch=1, flips=False, optimiser="rmsprop", lr=1e-5, steps=0,
                     epochs=200, evaluations=200, eval_slices=0),
 }
-MAX_CHANNELS = 2048  # twice the poster's; the memory for a network grows with their square
 RECIPE_CHECKS: dict[str, Callable[[Recipe], None]] = {}  # by network; raise `ParameterError`
 
 
@@ -87,7 +86,7 @@ class Parameters(BaseModel, extra="forbid", allow_inf_nan=False):
     sizes: Annotated[list[NSlices | Share], BeforeValidator(_list)] = Field(
         [], description="a list of training sizes, as [5, 25], or [] (the profile decides)")
     crops: Annotated[list[Side], BeforeValidator(_list)] = Field(
-        [], description="a list of sides in px, as [32, 64]")
+        [], min_length=1, description="a list of sides in px, as [32, 64]")
     split: Literal["random", "block"] = "random"
     split_seed: Seed | None = None
     fold: Annotated[int | None, Field(ge=0, le=100), Read] = None
@@ -256,10 +255,7 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /,
     if p.slice_share is not None and p.n_train not in (None, 1):
         raise ParameterError(f"slice_share is {p.slice_share:g} and n_train {p.n_train}, but a "
                              "share is of one slice; leave one of them out.")
-    if (channels := recipe.width * 2**recipe.depth) > MAX_CHANNELS:
-        raise ParameterError(f"width is {recipe.width} and depth {recipe.depth}, so the U-Net has "
-                             f"{channels:,} channels at its coarsest level; at most "
-                             f"{MAX_CHANNELS:,} are allowed. Lower one.")
+    check_sizes(recipe)
     RECIPE_CHECKS.get(recipe.network, lambda _: None)(recipe)
     return RunConfig(experiment, p.profile, p.seed, 1 if p.slice_share else p.n_train, p.n_val,
                      p.split, p.noise_std if facts.noisy else 0.0, recipe, p.split_seed,

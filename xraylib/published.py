@@ -5,6 +5,7 @@ of some of them, ``tables/`` what took too long to compute in a notebook, and ``
 networks that have a short name.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,11 +15,9 @@ from typing import Any
 from .datasets import built_in_fingerprint
 from .errors import RunError, WeightsError
 from .experiments import EXPERIMENTS
-from .files import expand_user, home, load_plugins, packaged_data
+from .files import REINSTALL, expand_user, home, load_plugins, packaged_data
 from .params import RunConfig, configure
 from .runs import Run, check_config, check_history, check_scores, load_run, text_of
-
-REMEDY = "It came with the library: install the library again."
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def published_runs(experiment: str = "") -> list[Run]:
 def _read_runs(path: Path, _changed: int, place: Path) -> list[Run]:
     """Read the runs of an experiment, once per version of the file."""
     runs = []
-    with text_of(path, REMEDY) as text:
-        for row in json.loads(text)["runs"]:
+    with text_of(path, REINSTALL) as text:
+        for row in _rows_in(text, "runs"):
             config = check_config(row["config"])
             folder = place / "runs" / config["experiment"] / config["digest"]
             scores = check_scores(row["scores"], config)
@@ -82,13 +81,26 @@ def _read_runs(path: Path, _changed: int, place: Path) -> list[Run]:
 
 def published_rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table in ``tables/``; raises `RunError` if it is missing or damaged."""
-    with text_of(_folder() / "tables" / f"{name}.json", REMEDY) as text:
-        return json.loads(text)["rows"]
+    with text_of(_folder() / "tables" / f"{name}.json", REINSTALL) as text:
+        return _rows_in(text, "rows")
+
+
+def checksum(rows: list[dict[str, Any]]) -> str:
+    """Return a text that a published file holds beside its rows, and that changes with them."""
+    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
+
+
+def _rows_in(text: str, name: str) -> list[dict[str, Any]]:
+    """Return the rows in a published file, or raise an error if they were changed."""
+    content = json.loads(text)
+    if content["checksum"] != checksum(content[name]):
+        raise ValueError("its rows were changed")
+    return content[name]
 
 
 def named_networks() -> dict[str, NamedNetwork]:
     """Return the published networks by their short names."""
-    with text_of(_folder() / "networks.json", REMEDY) as text:
+    with text_of(_folder() / "networks.json", REINSTALL) as text:
         return {name: NamedNetwork(**row | {"file": _folder() / row["file"]})
                 for name, row in json.loads(text).items()}
 

@@ -36,7 +36,7 @@ from .training import Recipe
 from .unet import UNet
 
 REQUIRED = {"digest": str, "fingerprint": str, "data": str, "note": str, "phases": dict,
-            "recipe": dict}
+            "recipe": dict, "device": str, "precision": str}
 RUN_CONFIG, PHASES = TypeAdapter(RunConfig), TypeAdapter(Phases)
 
 
@@ -81,9 +81,12 @@ class Run:
     def snapshots(self) -> dict[int, Callable[[], UNet]]:
         """Return loaders of the networks kept during training, by step, else of the best one."""
         name = f"{self.published}-snapshots" if self.published else "epochs"
-        files = sorted(self.weights_file.with_name(name).glob("*.safetensors"))
+        steps = [int(row["step"]) for row in self.history]
+        files = {step: self.weights_file.with_name(name) / f"{step:06d}.safetensors"
+                 for step in steps}
         best = int(max(self.history, key=lambda row: row["dice"])["step"])
-        return {int(path.stem): partial(load_weights, path) for path in files} or {best: self.model}
+        return {step: partial(load_weights, path) for step, path in files.items()
+                if path.exists()} or {best: self.model}
 
 
 def folder_of(config: RunConfig, fingerprint: str) -> Path:

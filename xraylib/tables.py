@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from html import escape
-from math import isnan
+from math import isfinite, isnan
 
 import numpy as np
 
@@ -41,7 +41,13 @@ def percent(values: Sequence[float]) -> str:
 
 
 def signed(values: Sequence[float]) -> str:
-    """Return the mean of differences ± their standard deviation, with a sign: '+23.7 ± 3.0'."""
+    """Return the mean of differences ± their standard deviation, with a sign: '+23.7 ± 3.0'.
+
+    Values that are not finite are left out; '–' if there is no other.
+    """
+    values = [value for value in values if isfinite(value)]
+    if not values:
+        return "–"
     spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):+.1f}{spread}".replace("-0.0", "0.0").replace("+0.0", "0.0")
 
@@ -59,8 +65,8 @@ def interval(draws: np.ndarray) -> str:
 
 
 def headline_dice(group: list[Run], name: str) -> list[float]:
-    """Return the mean Dice of each run on a set: "val", "test" or "test_noisy"."""
-    return [run.scores[name].mean for run in group]
+    """Return the mean Dice of each run on "val", "test" or "test_noisy" (noise 0: "test")."""
+    return [run.scores[name if name in run.scores else "test"].mean for run in group]
 
 
 def dice_by_slice(group: list[Run], name: str) -> list[np.ndarray]:

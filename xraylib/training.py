@@ -16,14 +16,16 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from .augment import CropSampler
 from .data import Slices, evenly_spaced, grey_quantiles, grey_statistics
 from .device import autocast, best_device, keep_freed_memory, training_memory_format
-from .errors import TrainingError
+from .errors import ParameterError, TrainingError
 from .files import load_plugins
 from .inference import NETWORKS
 from .losses import total_loss
 from .metrics import Scores, evaluate
 from .noise import add_noise
-from .unet import UNet
+from .unet import UNet, margin_of
 
+MAX_CHANNELS = 2048  # twice the poster's; the memory for a network grows with their square
+MAX_MARGIN = 250_000_000  # px of margin in a step times channels: 7 GB
 TRANSFORMS = ("rotate", "scale", "elastic", "blur", "contrast", "brightness", "noise")
 # What draws the training crops, by the network's name and by whether the recipe has transforms.
 SAMPLERS: dict[tuple[str, bool], type[CropSampler]] = {("UNet", False): CropSampler}
@@ -203,3 +205,20 @@ def _seconds_since(start: float, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def check_sizes(recipe: Recipe) -> None:
+    """Raise `ParameterError` if no memory holds a network or a step, or a step is of one pixel."""
+    crop, depth, batch = recipe.crop, recipe.depth, recipe.batch
+    if (channels := recipe.width * 2**depth) > MAX_CHANNELS:
+        raise ParameterError(f"width is {recipe.width} and depth {depth}, so the U-Net has "
+                             f"{channels:,} channels at its coarsest level; at most "
+                             f"{MAX_CHANNELS:,} are allowed. Lower one.")
+    if batch == 1 and 0 < crop <= 2**depth and recipe.padding == "same":
+        raise ParameterError(f"batch is 1 and crop {crop}, which is one pixel at depth {depth}, "
+                             "but batch norm needs two. Raise batch or crop, or lower depth.")
+    margin = margin_of(recipe.padding, depth) if crop else 0
+    if batch * recipe.width * ((crop + 2 * margin)**2 - crop**2) > MAX_MARGIN:
+        raise ParameterError(f"crop is {crop}, but with padding 'valid' and depth {depth} each "
+                             f"crop needs a margin of {margin} px, which is too much for a batch "
+                             f"of {batch}. Raise crop, or lower depth.")

@@ -62,6 +62,11 @@ class Up(nn.Module):
         return self.conv(torch.cat([skip, x], 1))                # B x out_channels x 2H x 2W
 
 
+def margin_of(padding: str, depth: int) -> int:
+    """Return the px that a U-Net loses on each side: 92 at depth 4 without padding (572 -> 388)."""
+    return 0 if padding == "same" else 6 * 2**depth - 4
+
+
 class UNet(nn.Module):
     """A U-Net: the poster's has width 64 and depth 4 (31.0 million parameters).
 
@@ -91,8 +96,7 @@ class UNet(nn.Module):
         self.padding, self.in_channels = padding, in_channels
         self.stride = 2**depth         # a pixel at the bottom stands for stride x stride px
         self.reach = 6 * self.stride   # px: how far away a pixel can still change a prediction
-        # px lost on each side: 0 with padding, 92 at depth 4 without (572 -> 388 px)
-        self.margin = 0 if padding == "same" else 6 * self.stride - 4
+        self.margin = margin_of(padding, depth)
         pad = int(padding == "same")
         channels = [width * 2**level for level in range(depth)]
         self.stem = DoubleConv(in_channels, width, pad)

@@ -1,6 +1,7 @@
 """Independent tasks: in this process, on local worker processes or on a Dask cluster."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from .errors import WorkersError, one_line_message
 from .files import home, real_path
 
 SCHEDULER_TIMEOUT = 10  # seconds for a scheduler to answer
+START_TIMEOUT = 120  # seconds for the local workers to start
 NOTICE_AFTER, MAX_NOTICES = 10, 360  # seconds without any worker, and how often until an error
 MAX_WORKERS_PER_CORE = 4
 
@@ -137,7 +139,7 @@ def _local_cluster(workers: int) -> Iterator[str]:
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-c", "from xraylib import workers; "
-                   f"workers.serve_cluster({workers}, {folder!r})"]
+                   f"workers.serve_cluster({workers}, {folder!r}, {START_TIMEOUT})"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         with (Path(folder, "log").open("wb") as log,
               Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, text=True, env=environment,
@@ -148,18 +150,21 @@ def _local_cluster(workers: int) -> Iterator[str]:
                     yield address
                 text = Path(folder, "log").read_text(errors="replace")
                 if not address:
-                    causes = re.findall(r"^\S*Error: .*", text, re.MULTILINE)
+                    causes = re.findall(r"^(?:\S*Error: |Timeout).*", text, re.MULTILINE)
                     raise RuntimeError([*causes, f"exit status {process.wait()}"][0])
                 sys.stderr.write(text)  # warnings of the workers
             finally:
                 process.kill()
 
 
-def serve_cluster(workers: int, folder: str) -> None:
+def serve_cluster(workers: int, folder: str, timeout: float) -> None:
     """Print the address of a scheduler with local workers, and run them until the input ends.
     Args:
         workers, folder: Number of workers, and where they keep their temporary files.
+        timeout: Seconds after which this process ends if they have not started. Where the system
+            refuses threads, Dask may wait for ever.
     """
+    faulthandler.dump_traceback_later(timeout, exit=True)
     import dask
     from distributed import LocalCluster
     pipe = os.dup(1)  # for the address alone: what workers print goes to the log
@@ -170,6 +175,7 @@ def serve_cluster(workers: int, folder: str) -> None:
                        dashboard_address=None, silence_logs=logging.CRITICAL,
                        local_directory=folder,
                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}) as cluster):
+        faulthandler.cancel_dump_traceback_later()
         os.write(pipe, f"{cluster.scheduler_address}\n".encode())
         sys.stdin.read()
         os._exit(0)

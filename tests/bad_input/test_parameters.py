@@ -58,6 +58,7 @@ def is_right(value: object, right: tuple) -> bool:
 
 PARAMETERS = [(name, value, expected) for name, (expected, right) in EXPECTED.items()
               for value in WRONG if not is_right(value, right)] + [
+    ("crops", [], "a list of sides in px, as [32, 64]"),
     ("sizes[0]", [0], SIZE), ("sizes[1]", [0.25, 1.5], SIZE), ("sizes[1]", [5, None], SIZE),
     ("sizes[0]", [True], SIZE), ("crops[1]", [32, 4], SIDE), ("crops[0]", [16.5], SIDE),
     ("depth", 7, "a whole number from 1 to 6"), ("network", "UNet4D", NETWORK),
@@ -134,6 +135,11 @@ for more, message in [
     ("-p split=blocks", "split is 'blocks'; it must be one of 'random', 'block'."),
     ("-p transforms=blur+blur", f"transforms is 'blur+blur'; it must be {TRANSFORMS}."),
     ("-p transforms=flips", f"transforms is 'flips'; it must be {TRANSFORMS}."),
+    ("-p batch=1 -p crop=4", "batch is 1 and crop 4, which is one pixel at depth 2, but batch norm "
+     "needs two. Raise batch or crop, or lower depth."),
+    ("-p padding=valid -p depth=4 -p crop=8 -p batch=1024", "crop is 8, but with padding 'valid' "
+     "and depth 4 each crop needs a margin of 92 px, which is too much for a batch of 1024. Raise "
+     "crop, or lower depth."),
     *((f"-p network=UNet3D -p {wrong}", CUBES) for wrong in (
         "crop=0", "padding=valid", "transforms=blur")),
     ("-p network=UNet3D", NEIGHBOURS), ("-p network=UNet25D", NEIGHBOURS),

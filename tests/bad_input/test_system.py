@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -100,7 +101,7 @@ def test_it_is_one_line_and_nothing_is_written(name, refuse, monkeypatch):
 
 def command(line: str, monkeypatch) -> None:
     """Run a command line in this process."""
-    monkeypatch.setattr(sys, "argv", ["xraylib", *line.split()])
+    monkeypatch.setattr(sys, "argv", ["xraylib", *shlex.split(line)])
     __main__.main()
 
 
@@ -127,6 +128,21 @@ def test_names_that_are_not_utf_8_are_data_and_homes(place, monkeypatch):
     command(f"{SET.replace('=set', f'={name}')} -p seed=3", monkeypatch)
     command("report", monkeypatch)
     assert r"s\\udcff" in Path(os.fsdecode(b"h\xff"), "runs/summary.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("line", [
+    f"predict flat.safetensors volume '{ESCAPES}/a'",
+    f"predict flat.safetensors volume '{ESCAPES}/a' --stack",
+    f"{FLAT} --worst 2 '{ESCAPES}/a'", f"predict '{ESCAPES}/flat.safetensors' volume out",
+    f"data inspect '{ESCAPES}'", f"{SET[:-3]}'{ESCAPES}'"])
+def test_a_success_shows_control_characters_by_their_numbers(line, place, monkeypatch, capsys):
+    """Defect: errors escaped them, and a success did not."""
+    shutil.copytree("set", ESCAPES)
+    shutil.copy("flat.safetensors", ESCAPES)
+    command(line, monkeypatch)
+    printed = capsys.readouterr().out
+    assert r"x\rerror: all is well\x1b[31m" in printed.replace(r"\[", "[")
+    assert not {"\r", "\x1b"} & set(printed)
 
 
 def test_a_closed_output_is_no_error(place, monkeypatch):
@@ -191,7 +207,14 @@ def no_process(monkeypatch):
     monkeypatch.setattr(workers, "Popen", popen)
 
 
+@pytest.fixture
+def no_time(monkeypatch):
+    """The workers wait for something that never comes."""
+    monkeypatch.setattr(workers, "START_TIMEOUT", 0.1)
+
+
 @pytest.mark.parametrize(("limit", "reason"), [
+    ("no_time", "Timeout (0:00:00.100000)!"),
     ("few_files", "OSError: [Errno 24] Too many open files"),
     ("no_process", "[Errno 11] Resource temporarily unavailable")])
 def test_workers_that_cannot_start_are_one_error_and_leave_nothing(refuse, request, limit, reason):

@@ -15,7 +15,7 @@ import pooch
 from tqdm.auto import tqdm
 
 from ..data import NI_YSZ, NI_YSZ_VOXEL_NM, dataset_file
-from ..errors import DownloadError, one_line_message
+from ..errors import DownloadError, one_line_message, printable
 from ..files import atomic_file, expand_user, packaged_data, remove_leftovers
 from .layouts import DATASET_FILE, write_dataset_file
 
@@ -54,7 +54,8 @@ def download_real_data(folder: str | Path) -> Path:
     except REFUSED as error:
         raise DownloadError(f"A file was refused and not kept ({one_line_message(error)}). Run "
                             "this again. If it fails again, the source has changed.") from error
-    print(f"All files are there and checked. Pass this folder as data_dir: {folder}")
+    print(f"All files are there and checked. Pass this folder as data_dir: "
+          f"{printable(folder)}")
     return folder
 
 
@@ -70,7 +71,8 @@ def _download_missing(folder: Path) -> None:
         remove_leftovers(place)
     missing = [name for name, known in hashes.items()
                if not (folder / name).is_file() or pooch.file_hash(folder / name) != known]
-    print(f"{len(hashes) - len(missing)} of {len(hashes)} files are already in {folder}")
+    print(f"{len(hashes) - len(missing)} of {len(hashes)} files are already in "
+          f"{printable(folder)}")
     images = {Path(name).name: name for name in missing if name.startswith("data/")}
     if images:
         source.registry[ARCHIVE] = None  # no hash: each file in it is checked

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from ..data import Phases, Voxel, dataset_file
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, printable
 from ..files import atomic_file, atomic_folder, expand_user, read_regular, real_path
 from ..unet import UNet
 from .layouts import write_dataset_file
@@ -163,7 +163,8 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
     place = min(str(weights), os.path.relpath(weights), key=len)
     phases = ", ".join(f"{name} = {value}" for name, value in
                        zip(model.phases.names, model.phases.values, strict=True))
-    return (f"Network: {place}, {type(model).__name__}; label values: {phases}\n"
+    return (f"Network: {printable(place)}, {type(model).__name__}; label values: {phases}
+"
             f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {size}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cli import add_command, non_negative, parameter_values, voxel_size
 from ..datasets import make_dataset, open_dataset
-from ..errors import ParameterError
+from ..errors import ParameterError, printable
 from ..files import atomic_file, atomic_folder, expand_user, real_path
 from ..formats.reading import load_folders
 from ..params import check_parameters
@@ -36,9 +36,9 @@ def inspect(arguments: argparse.Namespace) -> None:
         try:
             with atomic_file(path) as file:
                 figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
-            print(f"A slice and its labels are drawn in {path}.")
+            print(f"A slice and its labels are drawn in {printable(path)}.")
         except OSError as error:
-            print(f"{path} could not be written ({error.strerror}).")
+            print(f"{printable(path)} could not be written ({error.strerror}).")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -64,8 +64,8 @@ def train(arguments: argparse.Namespace) -> None:
     checked = cross_validate(dataset, parameters)
     print(f"\n{checked.sentence}\n\n{checked.table()}\n")
     path = name_network(train_final(dataset, parameters), arguments.name)
-    print(f"The network {arguments.name} is {path}. Segment a volume of the same scan with:\n"
-          f"    python -m xraylib predict {arguments.name} VOLUME OUT --preview 50")
+    print(f"The network {arguments.name} is {printable(path)}. Segment a volume of the same "
+          f"scan with:\n    python -m xraylib predict {arguments.name} VOLUME OUT --preview 50")
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -88,14 +88,14 @@ def measure(arguments: argparse.Namespace) -> None:
         measured.figure().savefig(part / "measurements.png", dpi=110)
     print("\n".join([*segmentation.notes, voxel_sentence(segmentation.voxel_nm), "",
                      markdown_table(HEADER, rows), "", *measured.notes]))
-    print(f"The table and a figure are in {out}.")
+    print(f"The table and a figure are in {printable(out)}.")
 
 
 def export(arguments: argparse.Namespace) -> None:
     """Write a network as ONNX and as a bioimage.io package, for web pages, Fiji and ilastik."""
     paths = export_network(arguments.network, arguments.folder)
     print("ONNX Runtime and PyTorch agree on the built-in slices. Written:",
-          *paths, sep="\n    ")
+          *map(printable, paths), sep="\n    ")
 
 
 def add_commands(commands: Any, data_commands: Any) -> None:

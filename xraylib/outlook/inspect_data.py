@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ..data import Slices, Voxel, dataset_file, mean_grey_levels
+from ..errors import printable
 from ..figures import mask_image, phase_legend, show_slice
 from ..files import expand_user
 from ..formats.grey import describe_scale, sample_grey_levels, scale_of
@@ -42,7 +43,7 @@ class Inspection:
     lines: list[str]  # the report
 
     def __str__(self) -> str:
-        return "\n".join(self.lines)
+        return "\n".join(map(printable, self.lines))
 
     def figure(self) -> Figure | None:
         """Draw the slice with the most labelled pixels, and its labels; None without labels."""
