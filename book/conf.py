@@ -29,6 +29,8 @@ nb_code_prompt_hide = "Hide the code"
 html_theme = "sphinx_book_theme"
 html_title = project
 html_baseurl = book_address()
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system says
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_use_index = False
@@ -45,7 +47,7 @@ html_theme_options = {
         "binderhub_url": "https://mybinder.org",
         "notebook_interface": "jupyterlab",
     },
-    "home_page_in_toc": True,
+    "navbar_persistent": [],  # the search field is in the sidebar
     "show_toc_level": 2,
     "article_footer_items": ["cite.html"],
     "pygments_light_style": "a11y-high-contrast-light",

@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from address import book_address, repository
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -21,6 +20,9 @@ ORDINARY = {"run", "step", "points", "indicator"}  # terms that are mostly ordin
 UNLINKED = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw)
 BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
+QUESTION = re.compile(r"^- \*([^*]+\?)\* (.+)$", re.MULTILINE)  # of docs/teaching.md, and its answer
+FOLDED = r'<details class="answer"><summary>\1</summary>\n\n\2\n\n</details>\n'
+FIRST_TEST_SLICE = 1001  # its number, in the notebooks and on the live page
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -33,7 +35,7 @@ def up(docname: str) -> str:
 
 
 def prepare_markdown(text: str, docname: str, source: Path) -> str:
-    """Return Markdown whose badges are words and whose links to code lead to the repository.
+    """Return Markdown with folded answers, words for badges, and links to code on GitHub.
 
     Args:
         text: Markdown of a page, or of a cell.
@@ -49,6 +51,7 @@ def prepare_markdown(text: str, docname: str, source: Path) -> str:
         kind = "tree" if (ROOT / path).is_dir() else "blob"
         return f"https://github.com/{repository()}/{kind}/main/{path}{match[2] or ''}"
 
+    text = QUESTION.sub(FOLDED, text)
     return LINK.sub(target, BADGE.sub(r"[\1](\2)", text))
 
 
@@ -62,9 +65,10 @@ def live_link(docname: str, noise: int, is_built: bool) -> str:
     """
     text = "The sliders appear when you run this cell."
     if is_built:
-        address = f"{up(docname)}live/index.html#slice=1&amp;noise={noise}"
-        text += (f' Or <a href="{address}">open the live page</a>: it segments a test slice with '
-                 f"noise of {noise:,} in your browser, and you can move the noise there.")
+        address = f"{up(docname)}live/index.html#slice={FIRST_TEST_SLICE}&amp;noise={noise}"
+        with_noise = f"with noise of {noise:,}" if noise else "without noise"
+        text += (f' Or <a href="{address}">open the live page</a>: it segments a test slice '
+                 f"{with_noise} in your browser, and has a slider for the noise.")
     return f'<p class="sliders">{text}</p>'
 
 
@@ -98,7 +102,7 @@ def prepare_notebook(text: str, docname: str, source: Path, is_built: bool) -> s
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
                 noise = noise_of(content, parameters)
-                output["data"] = {"text/html": live_link(docname, noise, is_built)}
+                output["data"] = {"text/markdown": live_link(docname, noise, is_built)}
     first = notebook["cells"][0]
     download = f'<a href="{up(docname)}_sources/{docname}.ipynb" download>Download this notebook</a>'
     first["source"] = re.sub(r"(\[Open in Colab\]\(.*?\))\n(\[Open in Binder\]\(.*?\))",
@@ -203,7 +207,9 @@ def add_citation(app: Sphinx, docname: str, template: str, context: dict[str, An
                  document: nodes.document | None) -> None:
     """Give _templates/cite.html what CITATION.cff says and the address of the page."""
     if document is not None:
-        context["cited"] = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+        citation = (ROOT / "CITATION.cff").read_text()
+        context["cited"] = dict(re.findall(r'^ *-? ?([\w-]+): "?(.+?)"?$',
+                                           citation.partition("references:")[0], re.MULTILINE))
         context["cited_page"] = book_address() + app.builder.get_target_uri(docname)
 
 

@@ -51,7 +51,9 @@ def build(target: Path, site: Path = SITE) -> None:
          "--conf-dir", str(ROOT / "book"), "--doctree-dir", str(source / ".doctrees"),
          *(["--tag", "live"] if has_site else []), str(source), str(target)], check=True)
     if has_site:
-        shutil.copytree(site, target / "live")
+        shutil.copytree(site, target / "live", ignore=shutil.ignore_patterns("ready"))
+        page = target / "live/index.html"  # its links must leave the frame on the front page
+        page.write_text(page.read_text().replace("<head>", '<head>\n<base target="_top">', 1))
     (target / ".nojekyll").touch()  # else GitHub Pages leaves out folders with an underscore
 
 
