@@ -61,7 +61,7 @@ test: .venv/ready browser
 	XRAYLIB_HOME="$(CURDIR)/build" $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
 book: .venv/ready
-	$(BIN)/python tools/book.py
+	$(BIN)/python tools/build_book.py
 
 browser: .venv/ready
 	@$(BIN)/python tools/check_browser.py

@@ -1,4 +1,4 @@
-"""Settings of the book. tools/book.py gathers its pages and runs Sphinx with this file."""
+"""Settings of the book. tools/build_book.py gathers its pages and runs Sphinx with this file."""
 
 import sys
 from pathlib import Path

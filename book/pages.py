@@ -20,7 +20,7 @@ ORDINARY = {"run", "step", "points", "indicator"}  # terms that are mostly ordin
 UNLINKED = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw)
 BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
-QUESTION = re.compile(r"^- \*([^*]+\?)\* (.+)$", re.MULTILINE)  # of docs/teaching.md, and its answer
+QUESTION = re.compile(r"^- \*([^*]+\?)\* (.+)$", re.MULTILINE)  # and its answer, docs/teaching.md
 FOLDED = r'<details class="answer"><summary>\1</summary>\n\n\2\n\n</details>\n'
 FIRST_TEST_SLICE = 1001  # its number, in the notebooks and on the live page
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -104,7 +104,8 @@ def prepare_notebook(text: str, docname: str, source: Path, is_built: bool) -> s
                 noise = noise_of(content, parameters)
                 output["data"] = {"text/markdown": live_link(docname, noise, is_built)}
     first = notebook["cells"][0]
-    download = f'<a href="{up(docname)}_sources/{docname}.ipynb" download>Download this notebook</a>'
+    file = f"{up(docname)}_sources/{docname}.ipynb"
+    download = f'<a href="{file}" download>Download this notebook</a>'
     first["source"] = re.sub(r"(\[Open in Colab\]\(.*?\))\n(\[Open in Binder\]\(.*?\))",
                              rf"\1 · \2 · {download}", first["source"])
     return json.dumps(notebook)
@@ -189,7 +190,8 @@ def link_terms(app: Sphinx, document: nodes.document) -> None:
 def first_term(text: str, terms: dict[str, tuple[str, str]]) -> re.Match[str] | None:
     """Return the first of these terms in a text, in the singular or plural, the longest first."""
     names = "|".join(re.escape(name) for name in sorted(terms, key=len, reverse=True))
-    return re.search(rf"(?<![\w-])({names})(?:s|es)?(?![\w-])", text, re.IGNORECASE) if names else None
+    pattern = rf"(?<![\w-])({names or '(?!)'})(?:s|es)?(?![\w-])"
+    return re.search(pattern, text, re.IGNORECASE)
 
 
 def is_prose(node: nodes.Node) -> bool:

@@ -1,7 +1,7 @@
 """Build the book into build/book, and check it.
 
-    python tools/book.py            build/book-source (gathered pages), then build/book
-    python tools/book.py FOLDER     FOLDER instead of build/book
+    python tools/build_book.py            build/book-source (gathered pages), then build/book
+    python tools/build_book.py FOLDER     FOLDER instead of build/book
 
 The pages are the notebooks with their outputs, docs/ and book/. If `make site` has built the live
 page, the book shows it.
