@@ -3,6 +3,7 @@
 #                PARAMETERS="-p noise_std 3000"; the folder's name may hold spaces)
 # make test      lint, types, tests, and all notebooks in the tiny profile
 # make install   only set up .venv, which all other commands do by themselves
+# make book      build the book: build/book/, with the live page if it is built
 # make lab       open JupyterLab on the notebooks
 # make publish   train the runs of data/published (three hours), then execute the notebooks in place
 # make bench     measure the speeds of tools/bench/RESULTS.md (DATA=folder of real slices)
@@ -30,7 +31,7 @@ data_path := $(shell cd -- $(call quoted,$(DATA)) >/dev/null 2>&1 && pwd || prin
 data_name := $(call slug,$(shell basename -- $(call quoted,$(data_path))))-$(firstword $(shell printf %s $(call quoted,$(data_path)) | cksum))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(data_name))$(if $(PARAMETERS),$(call slug,$(PARAMETERS)))
 
-.PHONY: run test install lab publish bench prove address browser chromium clean
+.PHONY: run test install book lab publish bench prove address browser chromium clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -47,7 +48,7 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 .venv/ready: pyproject.toml tests/no-deps.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(PIP) --editable ".[notebooks,test,cluster,export]"
+	$(PIP) --editable ".[notebooks,test,cluster,export,book]"
 	$(PIP) --no-deps --requirement tests/no-deps.txt
 	touch $@
 
@@ -61,6 +62,9 @@ test: .venv/ready browser
 	XRAYLIB_HOME="$(CURDIR)/build" $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
 install: .venv/ready
+
+book: .venv/ready
+	$(BIN)/python tools/build_book.py
 
 browser: .venv/ready
 	@$(BIN)/python tools/check_browser.py

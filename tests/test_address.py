@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from address import ROOT, other_addresses, repository, text_files
+from address import ROOT, book_address, other_addresses, repository, text_files
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def test_make_address_changes_every_file_and_nothing_else(copy):
         expected = original
         for host in ("github.com", "google.com/github", "mybinder.org/v2/gh"):
             expected = expected.replace(f"{host}/{before}", f"{host}/a.b/my-notebooks")
+        expected = expected.replace(book_address(before), "https://a.b.github.io/my-notebooks/")
         assert path.read_text() == expected, path
     notebook = (copy / "notebooks/01_baseline.ipynb").read_text()
     assert "git+https://github.com/a.b/my-notebooks" in notebook

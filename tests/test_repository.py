@@ -24,6 +24,7 @@ CORE = sorted(LIBRARY.glob("*.py"))
 FORMATS = sorted((LIBRARY / "formats").glob("*.py"))
 WING = sorted((LIBRARY / "outlook").glob("*.py"))
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
+BOOK = sorted((ROOT / "book").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 CORE_LINES, FORMATS_LINES, FILE_LINES = 4_950, 1_700, 270  # the goal for the core is 3,700
 
@@ -75,7 +76,7 @@ def test_every_package_of_the_library_is_installed():
 
 def third_party(paths) -> dict[str, str]:
     """What these files import from elsewhere, and one file that does."""
-    files = [*TOOLS, *TESTS]
+    files = [*TOOLS, *BOOK, *TESTS]
     ours = {"xraylib", *(path.stem for path in files), *(path.parent.name for path in files)}
     found = {}
     for path in paths:
@@ -91,7 +92,8 @@ def third_party(paths) -> dict[str, str]:
 @pytest.mark.parametrize(("paths", "extras"), [
     ([*CORE, *WING], ("notebooks", "cluster", "export")),
     ([*TOOLS, *TESTS], ("notebooks", "cluster", "export", "test")),
-], ids=["library", "tools and tests"])
+    (BOOK, ("book",)),
+], ids=["library", "tools and tests", "book"])
 def test_every_imported_package_is_declared(paths, extras):
     alone = (ROOT / "tests/no-deps.txt").read_text().splitlines()
     declared = requirement_names(
@@ -194,7 +196,7 @@ def test_the_core_is_small(paths, most):
     assert sum(lines.values()) <= most, f"{sum(lines.values())} lines: {lines}"
 
 
-@every([*CORE, *FORMATS, *WING, *TOOLS])
+@every([*CORE, *FORMATS, *WING, *TOOLS, *BOOK])
 def test_files_are_short(path):
     assert path.read_text().count("\n") <= FILE_LINES
 
@@ -211,7 +213,7 @@ def public(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, ast.AST
                 yield from public(node.body, f"{node.name}.")
 
 
-@every([*CORE, *FORMATS, *WING, *TOOLS])
+@every([*CORE, *FORMATS, *WING, *TOOLS, *BOOK])
 def test_every_module_and_public_function_has_a_docstring(path):
     tree = ast.parse(path.read_text())
     lacking = [name for name, node in public(tree.body) if not ast.get_docstring(node)]

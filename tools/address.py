@@ -5,7 +5,7 @@
 
 The address stands in pyproject.toml, under [project.urls]. The badges and the set-up cell of the
 notebooks, README, docs, CONTRIBUTING and CITATION.cff repeat it, because none of them can read
-another file.
+another file. The address of the book on GitHub Pages follows from it.
 """
 
 import re
@@ -21,12 +21,19 @@ ADDRESS = re.compile(
     r"((?:github\.com|colab\.research\.google\.com/github|mybinder\.org/v2/gh)/)"
     r"([\w.-]+/[\w-]+(?:\.(?!git\b)[\w-]+)*)"  # owner/name, without .git
 )
+BOOK = re.compile(r"https://([\w.-]+)\.github\.io/([\w-]+(?:\.[\w-]+)*)/")  # owner, name
 
 
 def repository(root: Path = ROOT) -> str:
     """Return owner/name as pyproject.toml gives it."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     return project["urls"]["repository"].removeprefix("https://github.com/")
+
+
+def book_address(ours: str | None = None) -> str:
+    """Return where GitHub Pages publishes the book of a repository owner/name, at first ours."""
+    owner, name = (ours or repository()).split("/")
+    return f"https://{owner}.github.io/{name}/"
 
 
 def text_files(root: Path = ROOT) -> list[Path]:
@@ -39,7 +46,9 @@ def text_files(root: Path = ROOT) -> list[Path]:
 
 def other_addresses(path: Path, ours: str) -> set[str]:
     """Return what a file names as a repository and what is neither ours nor a known other one."""
-    named = {slug for _, slug in ADDRESS.findall(path.read_text())}
+    text = path.read_text()
+    named = {slug for _, slug in ADDRESS.findall(text)}
+    named |= {f"{owner}/{name}" for owner, name in BOOK.findall(text)}
     return named - {ours} - OTHER_REPOSITORIES
 
 
@@ -48,10 +57,10 @@ def set_address(ours: str, root: Path = ROOT) -> list[Path]:
     changed = []
     for path in text_files(root):
         if other_addresses(path, ours):
-            path.write_text(ADDRESS.sub(
+            text = ADDRESS.sub(
                 lambda match: match[0] if match[2] in OTHER_REPOSITORIES else match[1] + ours,
-                path.read_text(),
-            ))
+                path.read_text())
+            path.write_text(BOOK.sub(book_address(ours), text))
             changed.append(path)
     return changed
 
