@@ -25,12 +25,20 @@ export class Beat {
       $("reveal").textContent = this.revealed ? "Back to the clean slice" : "Add noise of 5,000 to both";
       this.update();
     });
-    lab.addEventListener("predicted", () => this.prepare());
+    lab.addEventListener("predicted", () => {
+      this.isReady = true; // the networks are loaded
+      this.prepare();
+    });
+    new IntersectionObserver((entries) => {
+      this.isNear = entries.at(-1).isIntersecting;
+      this.prepare();
+    }, { rootMargin: "600px" }).observe($("beat"));
   }
 
-  /** Predict the network's masks of this slice, clean and with noise, unless they are known. */
+  /** Predict the network's masks of this slice, clean and with noise, once the reader is near. */
   async prepare() {
     const { lab } = this;
+    if (!this.isNear || !this.isReady) return;
     const { slice: number, seed } = lab.state;
     const key = `${number} ${seed}`;
     if (this.key === key) return;
@@ -91,9 +99,9 @@ export class Beat {
     return element("span", {}, "Your median filter takes the middle of many pixels, and noise of any "
       + "strength leaves the middle nearly where it is. The network computes differences between "
       + "neighbours, as it learned on clean slices, and noise makes them larger than it has ever seen. "
-      + "Tuned on clean slices by a program, a median filter with thresholds has "
-      + `${percent(methods["median + thresholds"])} on the whole test set, and the network `
-      + `${percent(methods["U-Net"])}.`);
+      + "Tuned on clean slices by a program, a median filter with thresholds scores "
+      + `${percent(methods["median + thresholds"])} on five test slices with this noise, and a network `
+      + `that learned from the same slices ${percent(methods["U-Net"])}.`);
   }
 
   drawHistogram(grey) {

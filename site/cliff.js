@@ -51,10 +51,10 @@ export class Cliff {
       $(name).addEventListener("change", () => this.lab.change({ [name]: $(name).value }));
     }
     this.showControls();
-    const { networks, repair } = facts.published;
+    const { networks, repaired } = facts.published;
     fillTable($("published"), ["Dice on 50 test slices", "no noise", "noise of 5,000"], [
       ["trained on clean slices", percent(networks.clean.clean), percent(networks.clean.noisy)],
-      ["repaired without labels", "–", percent(repair.after)],
+      ["repaired without labels", "–", percent(repaired)],
       ["trained with noise", percent(networks.noisy.clean), percent(networks.noisy.noisy)]]);
   }
 

@@ -4,20 +4,25 @@ import { startWorker } from "./assets.js";
 
 export class Engine {
   constructor() {
-    this.worker = startWorker("inference_worker");
     this.waiting = new Map();
     this.sent = 0;
+    this.worker = this.start();
     this.last = Promise.resolve();
-    this.worker.onmessage = ({ data }) => {
+  }
+
+  async start() {
+    const worker = await startWorker("inference_worker");
+    worker.onmessage = ({ data }) => {
       const { resolve, reject } = this.waiting.get(data.number);
       this.waiting.delete(data.number);
       if (data.error) reject(new Error(data.error));
       else resolve(data);
     };
-    this.worker.onerror = (event) => {
+    worker.onerror = (event) => {
       for (const { reject } of this.waiting.values()) reject(new Error(event.message));
       this.waiting.clear();
     };
+    return worker;
   }
 
   /** Load the runtime and networks (bytes of ONNX files by name), before any later prediction. */
@@ -47,11 +52,12 @@ export class Engine {
     return result;
   }
 
-  send(request) {
+  async send(request) {
+    const worker = await this.worker;
     const number = ++this.sent;
     return new Promise((resolve, reject) => {
       this.waiting.set(number, { resolve, reject });
-      this.worker.postMessage({ number, ...request });
+      worker.postMessage({ number, ...request });
     });
   }
 }

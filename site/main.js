@@ -1,5 +1,6 @@
 // Starts the page: first the slice and one network, then all else.
 
+import { loadWorker } from "./assets.js";
 import { Beat } from "./beat.js";
 import { Cliff } from "./cliff.js";
 import { $ } from "./dom.js";
@@ -24,6 +25,12 @@ async function start() {
   new Beat(lab);
   new Own(lab);
   window.addEventListener("hashchange", () => lab.readAddress());
+  // Whatever the reader may need later is loaded now, so that the page works without a network.
+  lab.addEventListener("predicted", () => {
+    for (const { number } of lab.facts.slices) lab.loadSlice(number).catch(tell);
+    loadWorker("tiff_worker").catch(tell);
+  }, { once: true });
+  Object.assign(window, { lab, cliff }); // for tests, and for readers who look inside
   const preview = lab.loadNetworks(lab.preview);
   lab.addEventListener("preview", () => lab.loadNetworks(lab.thorough).catch(tell), { once: true });
   await Promise.all([preview, cliff.update()]);

@@ -173,8 +173,8 @@ export class Own {
 }
 
 /** Decode a page in a worker of its own, which ends with it or after some time. */
-function decode(content, index) {
-  const worker = startWorker("tiff_worker");
+async function decode(content, index) {
+  const worker = await startWorker("tiff_worker");
   return new Promise((resolve, reject) => {
     const limit = setTimeout(() => reject(new Error(`Reading takes more than ${count(PATIENCE / 1000)} `
       + "seconds. Save the slice without compression.")), PATIENCE);

@@ -1,5 +1,6 @@
 // Pictures of slices: grey levels, phases, wrong pixels, confidence. A phase has one colour in all.
 
+const LARGE = 8; // canvas pixels per pixel of a small picture
 const RIGHT = [16, 124]; // grey of right pixels, from the first phase to the last
 
 /** Return the red, green and blue of "#rrggbb". */
@@ -68,6 +69,17 @@ export function frame(canvas, { top, left, height, width }) {
     context.strokeStyle = colour;
     context.strokeRect(left - grow, top - grow, width + 2 * grow, height + 2 * grow);
   }
+}
+
+/** Show a small picture with large pixels, and a frame around one of them. */
+export function showLarge(canvas, pixels, { height, width }, { row, column }) {
+  const small = document.createElement("canvas");
+  show(small, pixels, { height, width });
+  Object.assign(canvas, { height: LARGE * height, width: LARGE * width });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  frame(canvas, { top: LARGE * row, left: LARGE * column, height: LARGE, width: LARGE });
 }
 
 function paint(length, colourOf) {

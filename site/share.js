@@ -1,6 +1,7 @@
 // The address of what the reader sees, and the notebook that explains its wrong pixels.
 
 import { $, element } from "./dom.js";
+import { writeState } from "./state.js";
 
 const FEW = 0.05; // share of wrong pixels that interfaces alone can explain
 // Of each network with many wrong pixels, and of all with few: notebook, section, what it explains.
@@ -29,7 +30,7 @@ export function notebookLink(facts, notebook, section) {
 
 export function showAddress(lab, cliff) {
   const update = () => {
-    $("address").value = location.href;
+    $("address").value = location.href.split("#")[0] + writeState(lab.state);
     const result = cliff.results[lab.state.network];
     if (!result) return;
     const [notebook, section, what] = EXPLANATIONS[result.share > FEW ? lab.state.network : "few"];
@@ -39,7 +40,7 @@ export function showAddress(lab, cliff) {
   lab.addEventListener("predicted", update);
   $("copy").addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText($("address").value);
     } catch {
       $("address").select(); // where a page may not write to the clipboard, the reader can copy
       document.execCommand("copy");

@@ -5,10 +5,13 @@ import { $, bars, element, fillMenu, fillTable, percent } from "./dom.js";
 import { firstLayer, momentsOf } from "./first_layer.js";
 import { cut, interfaceDistance } from "./metrics.js";
 import { influence, influenceMap, occludedImages } from "./occlusion.js";
-import { frame, paintGrey, paintMask, paintSigned, show } from "./pictures.js";
+import { paintGrey, paintMask, paintSigned, showLarge } from "./pictures.js";
 import { NETWORKS } from "./state.js";
 
 const WIDE = 3; // standard deviations: what a first layer hardly ever gives on its training set
+
+/** Return where in a box a pixel lies. */
+const inBox = ({ row, column }, box) => ({ row: row - box.top, column: column - box.left });
 
 export class Why {
   constructor(lab, cliff) {
@@ -99,10 +102,9 @@ export class Why {
     const { lab, cliff } = this;
     const { slice, grey } = cliff;
     const { height, width } = slice;
-    const local = { top: pixel.row - box.top - 1, left: pixel.column - box.left - 1, height: 3, width: 3 };
-    show($("canvas-field"), paintGrey(cut(grey, height, width, box), cliff.range()), box);
-    show($("canvas-truth"), paintMask(cut(slice.labels, height, width, box), lab.colours), box);
-    for (const name of ["field", "truth"]) frame($(`canvas-${name}`), local);
+    const local = inBox(pixel, box);
+    showLarge($("canvas-field"), paintGrey(cut(grey, height, width, box), cliff.range()), box, local);
+    showLarge($("canvas-truth"), paintMask(cut(slice.labels, height, width, box), lab.colours), box, local);
     $("canvas-field").setAttribute("aria-label", "Grey levels around the pixel, with noise.");
     $("canvas-truth").setAttribute("aria-label", "True phases around the pixel.");
     $("field-text").textContent = `The prediction depends on a square of ${field} x ${field} px around the `
@@ -114,7 +116,7 @@ export class Why {
     const canvas = $("canvas-occlusion");
     const { box } = occluded;
     const blank = new Float32Array(box.height * box.width);
-    show(canvas, paintSigned(blank), box);
+    showLarge(canvas, paintSigned(blank), box, inBox(pixel, box));
     if (name === "repaired") {
       $("occlusion-text").textContent = "The repaired network takes its statistics from the whole slice, so "
         + "every pixel has a little say. Choose another network to see which neighbours decide.";
@@ -125,8 +127,7 @@ export class Why {
     const found = await lab.preview.predict(name, occluded.images, [images, box.height, box.width], wanted);
     if (!found || !wanted()) return;
     const { predicted, drops } = influence(found, lab.classes, occluded, pixel);
-    show(canvas, paintSigned(influenceMap(drops, occluded)), box);
-    frame(canvas, { top: pixel.row - box.top - 1, left: pixel.column - box.left - 1, height: 3, width: 3 });
+    showLarge(canvas, paintSigned(influenceMap(drops, occluded)), box, inBox(pixel, box));
     const phase = lab.facts.phases.names[predicted];
     const most = Math.max(...drops);
     $("occlusion-text").textContent = `Each square was hidden once. Orange squares speak for ${phase}, blue `
@@ -148,12 +149,13 @@ export class Why {
       + `${name === "repaired" ? "on this slice" : "on the training set"}. Around this pixel the widest one has `
       + `${widest.toFixed(1)}. ${widest > WIDE ? "The layers that follow have never met such numbers: noise "
         + "looks to them like strong edges everywhere." : "That is what the layers that follow expect."}`;
-    const at = (pixel.row - box.top) * side + pixel.column - box.left;
+    const here = inBox(pixel, box);
+    const at = here.row * side + here.column;
     $("channels").replaceChildren(...channels.map((channel, index) => {
       const canvas = element("canvas", { role: "img",
         "aria-label": `Channel ${index + 1}: ${channel[at].toFixed(1)} standard deviations here` });
-      show(canvas, paintSigned(channel.map((value) => value / (2 * WIDE))), box);
-      frame(canvas, { top: pixel.row - box.top - 1, left: pixel.column - box.left - 1, height: 3, width: 3 });
+      const shades = paintSigned(channel.map((value) => value / (2 * WIDE)));
+      showLarge(canvas, shades, box, inBox(pixel, box));
       const far = Math.abs(channel[at]) > WIDE;
       return element("figure", {}, canvas, element("figcaption", far ? { class: "far" } : {},
         channel[at].toFixed(1)));
