@@ -3,7 +3,8 @@
 #                PARAMETERS="-p noise_std 3000"; the folder's name may hold spaces)
 # make test      lint, types, tests, and all notebooks in the tiny profile
 # make install   only set up .venv, which all other commands do by themselves
-# make book      build the book: build/book/, with the live page if it is built
+# make book      build the book: build/book/, with the live page (needs Node.js)
+# make site      build the live page: build/site/, and build/site/xray.html in one file (needs Node.js)
 # make lab       open JupyterLab on the notebooks
 # make publish   train the runs of data/published (three hours), then execute the notebooks in place
 # make bench     measure the speeds of tools/bench/RESULTS.md (DATA=folder of real slices)
@@ -31,7 +32,9 @@ data_path := $(shell cd -- $(call quoted,$(DATA)) >/dev/null 2>&1 && pwd || prin
 data_name := $(call slug,$(shell basename -- $(call quoted,$(data_path))))-$(firstword $(shell printf %s $(call quoted,$(data_path)) | cksum))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(data_name))$(if $(PARAMETERS),$(call slug,$(PARAMETERS)))
 
-.PHONY: run test install book lab publish bench prove address browser chromium clean
+SITE := $(wildcard site/*.js site/*.mjs site/*.html site/*.css)
+
+.PHONY: run test install site book lab publish bench prove address browser chromium clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -54,7 +57,7 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 
 # One test process per core, each with one thread: more threads than cores would wait for each other.
 test: export OMP_NUM_THREADS = 1
-test: .venv/ready browser
+test: .venv/ready browser site
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -63,8 +66,23 @@ test: .venv/ready browser
 
 install: .venv/ready
 
-book: .venv/ready
+book: .venv/ready site
 	$(BIN)/python tools/build_book.py
+
+site: build/site/ready
+
+site/node_modules/ready: site/package.json site/package-lock.json | .venv/ready
+	@$(BIN)/python tools/check_node.py
+	cd site && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build/site-assets/facts.json: $(wildcard site/*.py) $(shell find xraylib data/published -type f -name '*.*' \
+    -not -name '*.pyc') | .venv/ready
+	$(BIN)/python site/make_assets.py build/site-assets
+
+build/site/ready: $(SITE) build/site-assets/facts.json site/node_modules/ready
+	node site/build.mjs build/site-assets build/site
+	@touch $@
 
 browser: .venv/ready
 	@$(BIN)/python tools/check_browser.py
@@ -81,13 +99,13 @@ publish: .venv/ready
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
 
-bench: .venv/ready
-	for name in start steps threads sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
+bench: .venv/ready site
+	for name in start steps threads sliders sweeps site; do $(BIN)/python tools/bench/$$name.py || exit 1; done
 	$(if $(DATA),for part in precision most five; do \
 	    $(BIN)/python tools/bench/time_to_dice.py $$part "$$DATA" || exit 1; done)
 
-prove: .venv/ready
-	for name in mutated volumes precisions bioimage; do $(BIN)/python tools/prove/$$name.py || exit 1; done
+prove: .venv/ready site
+	for name in mutated volumes precisions bioimage engines; do $(BIN)/python tools/prove/$$name.py || exit 1; done
 	for fault in kill disk; do $(BIN)/python tools/prove/faults.py $$fault || exit 1; done
 	for place in colab binder lowest newest; do $(BIN)/python tools/prove/elsewhere.py $$place || exit 1; done
 	$(BIN)/python tools/prove/realism.py data/built-in/v2-500x501-seed0 $(if $(DATA),--real "$$DATA")
@@ -96,5 +114,5 @@ address:
 	$(PYTHON) tools/address.py $(REPOSITORY)
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build site/node_modules .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find xraylib tools tests -name __pycache__ -prune -exec rm -rf {} +

@@ -163,8 +163,7 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
     place = min(str(weights), os.path.relpath(weights), key=len)
     phases = ", ".join(f"{name} = {value}" for name, value in
                        zip(model.phases.names, model.phases.values, strict=True))
-    return (f"Network: {printable(place)}, {type(model).__name__}; label values: {phases}
-"
+    return (f"Network: {printable(place)}, {type(model).__name__}; label values: {phases}\n"
             f"{len(pages)} slices of {pages[0].shape[0]} x {pages[0].shape[1]} px; {size}")
 
 
