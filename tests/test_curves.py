@@ -65,7 +65,7 @@ def test_the_clean_half_has_an_axis_of_its_own(two_axes):
     rows = [row | {"dice_clean": 0.9, "dice_noisy": 0.5} for row in history()]
     curves.clean_and_noisy_curve(rows, *two_axes)
     upper, lower = map(drawn, two_axes)
-    assert list(upper) == ["clean half"] and list(lower) == ["all (the poster's curve)",
+    assert list(upper) == ["clean half"] and list(lower) == ["mean of both halves",
                                                              "noisy half"]
     assert upper["clean half"][0] == [1, 90] and lower["noisy half"][0] == [1, 50]
 

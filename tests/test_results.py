@@ -20,13 +20,13 @@ def test_the_results_page_is_the_one_that_the_tool_makes():
 
 
 @pytest.mark.parametrize(("name", "sentence"), [
-    ("clean-trained on noise", "On noisy slices the clean-trained network scores {} Dice"),
-    ("repaired on noise", "With new batch-norm statistics the same weights score {}."),
+    ("clean-trained on noise", "On noisy slices a network trained on clean ones scores {} Dice"),
+    ("repaired on noise", "without a label, they lift the same network to {}."),
     ("noise-trained on noise", "The network then scores {} on noisy slices"),
     ("cost of noise", "and loses only {} on clean ones"),
     ("cost of noise", "Does it cost anything to train on noise? | {} |"),
-    ("one slice", "One slice, trained for longer, scores {};"),
-    ("400 slices", "400 slices score {}."),
+    ("one slice", "A network trained on one slice for long enough scores {},"),
+    ("400 slices", "one trained on 400 slices {}."),
     ("baseline", "How well does a U-Net segment the slices? | {} Dice |"),
 ])
 def test_the_readme_quotes_the_published_runs(name, sentence):

@@ -47,7 +47,7 @@ def clean_and_noisy_curve(history: History, clean_axis: Axes, noisy_axis: Axes) 
     clean, noisy = (name if name in history[0] else "dice" for name in ("dice_clean", "dice_noisy"))
     _plot_columns(history, clean_axis, "validation Dice, %", [(clean, "clean half", "o-", INK)])
     _plot_columns(history, noisy_axis, "validation Dice, %", [
-        ("dice", "all (the poster's curve)", "s-", PALE_INK),
+        ("dice", "mean of both halves", "s-", PALE_INK),
         (noisy, "noisy half", "v-", OTHER_INK)])
 
 
@@ -81,7 +81,7 @@ def statistics_curves(rows: History, ax: Axes) -> None:
     """Draw Dice of noisy slices against the step, with three kinds of batch-norm statistics."""
     _plot_columns(rows, ax, "Dice of noisy slices, %", [
         ("as_trained", "running averages, as trained", "v-", OTHER_INK),
-        ("clean", "statistics of clean slices", "o-", INK),
+        ("clean", "statistics of clean slices", "o:", INK),
         ("noisy", "statistics of noisy slices", "s-", PALE_INK)])
     ax.set_ylim(0, 101)
 
