@@ -153,6 +153,7 @@ export class Cliff {
       this.show(name);
     }
     $("status").textContent = "The numbers are those of the whole slice.";
+    $("status").dataset.done = `${slice.number} ${lab.state.seed} ${lab.state.noise}`;
     this.sayVerdict();
     lab.dispatchEvent(new Event("predicted"));
   }

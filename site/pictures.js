@@ -63,9 +63,11 @@ export function show(canvas, pixels, { height, width }, place = { top: 0, left: 
 }
 
 /** Draw a frame on a canvas: white within black, so that it is seen on any picture. */
-export function frame(canvas, { top, left, height, width }) {
+export function frame(canvas, { top, left, height, width }, thick = 1) {
   const context = canvas.getContext("2d");
-  for (const [colour, grow] of [["black", 1.5], ["white", 0.5]]) {
+  context.lineWidth = thick;
+  for (const [colour, away] of [["black", 1.5], ["white", 0.5]]) {
+    const grow = away * thick;
     context.strokeStyle = colour;
     context.strokeRect(left - grow, top - grow, width + 2 * grow, height + 2 * grow);
   }
@@ -79,7 +81,7 @@ export function showLarge(canvas, pixels, { height, width }, { row, column }) {
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
-  frame(canvas, { top: LARGE * row, left: LARGE * column, height: LARGE, width: LARGE });
+  frame(canvas, { top: LARGE * row, left: LARGE * column, height: LARGE, width: LARGE }, 2);
 }
 
 function paint(length, colourOf) {

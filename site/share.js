@@ -5,7 +5,7 @@ import { writeState } from "./state.js";
 
 const FEW = 0.05; // share of wrong pixels that interfaces alone can explain
 // Of each network with many wrong pixels, and of all with few: notebook, section, what it explains.
-const EXPLANATIONS = {
+export const EXPLANATIONS = {
   clean: ["03_noisy_val", "Why? Look inside", "why a network that has never seen noise fails"],
   repaired: ["03_noisy_val", "The same noisy slice and three networks", "what the repair leaves undone"],
   noisy: ["outlook/07_noisy_only", "The best network for unknown noise",

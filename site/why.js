@@ -21,9 +21,9 @@ export class Why {
     for (const name of ["row", "column"]) $(name).addEventListener("change", () => this.type());
     $("next-wrong").addEventListener("click", () => this.next());
     lab.addEventListener("change", ({ detail }) => {
-      if ("pixel" in detail.changes || "network" in detail.changes) this.explain();
+      if ("pixel" in detail.changes || "network" in detail.changes) this.explained = this.explain();
     });
-    lab.addEventListener("predicted", () => this.explain());
+    lab.addEventListener("predicted", () => { this.explained = this.explain(); });
   }
 
   /** Choose the pixel whose row and column the reader has typed. */
@@ -126,7 +126,8 @@ export class Why {
     const images = occluded.images.length / blank.length;
     const found = await lab.preview.predict(name, occluded.images, [images, box.height, box.width], wanted);
     if (!found || !wanted()) return;
-    const { predicted, drops } = influence(found, lab.classes, occluded, pixel);
+    const { predicted, drops, probabilities } = influence(found, lab.classes, occluded, pixel);
+    this.part = probabilities; // of the pixel, from the part around it alone
     showLarge(canvas, paintSigned(influenceMap(drops, occluded)), box, inBox(pixel, box));
     const phase = lab.facts.phases.names[predicted];
     const most = Math.max(...drops);
