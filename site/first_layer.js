@@ -20,12 +20,13 @@ export function firstLayer(grey, height, width, box, network, fromImage = false)
       ? momentsOf(convolve(slice, whole, kernel, network.grey))
       : { mean: mean[channel], variance: variance[channel] };
     const scale = 1 / Math.sqrt(statistics.variance + epsilon);
-    return convolve(slice, box, kernel, network.grey)
-      .map((value) => (value - statistics.mean) * scale);
+    return convolve(slice, box, kernel, network.grey).map(
+      (value) => (value - statistics.mean) * scale,
+    );
   });
 }
 
-/** Say how large the network makes a slice: it repeats the last row and column to fit its poolings. */
+/** Say how large the network makes a slice, by repeating the last row and column. */
 function pad(slice, stride) {
   const sides = [slice.height, slice.width];
   return { ...slice, padded: sides.map((side) => Math.ceil(side / stride) * stride) };
@@ -54,5 +55,8 @@ function convolve({ grey, height, width, padded }, box, kernel, [mean, deviation
 /** Return mean and variance of numbers. */
 export function momentsOf(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length };
+  return {
+    mean,
+    variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length,
+  };
 }

@@ -11,7 +11,8 @@ import { EXPLANATIONS, fillLinks, showAddress } from "./share.js";
 import { Why } from "./why.js";
 
 function tell(error) {
-  $("problem").textContent = `The page has stopped: ${error.message ?? error} Reload it, or try another browser.`;
+  $("problem").textContent =
+    `The page has stopped: ${error.message ?? error} Reload it, or try another browser.`;
   $("problem").hidden = false;
 }
 
@@ -26,10 +27,14 @@ async function start() {
   new Own(lab);
   window.addEventListener("hashchange", () => lab.readAddress());
   // Whatever the reader may need later is loaded now, so that the page works without a network.
-  lab.addEventListener("predicted", () => {
-    for (const { number } of lab.facts.slices) lab.loadSlice(number).catch(tell);
-    loadWorker("tiff_worker").catch(tell);
-  }, { once: true });
+  lab.addEventListener(
+    "predicted",
+    () => {
+      for (const { number } of lab.facts.slices) lab.loadSlice(number).catch(tell);
+      loadWorker("tiff_worker").catch(tell);
+    },
+    { once: true },
+  );
   Object.assign(window, { lab, cliff, why, EXPLANATIONS }); // for tests and the curious
   const preview = lab.loadNetworks(lab.preview);
   lab.addEventListener("preview", () => lab.loadNetworks(lab.thorough).catch(tell), { once: true });

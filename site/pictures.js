@@ -33,8 +33,10 @@ export function paintErrors(mask, truth, colours) {
     const level = RIGHT[0] + ((RIGHT[1] - RIGHT[0]) * one) / Math.max(colours.length - 1, 1);
     return [level, level, level];
   });
-  return paint(mask.length, (pixel) =>
-    (mask[pixel] === truth[pixel] ? greys : colours)[truth[pixel]]);
+  return paint(
+    mask.length,
+    (pixel) => (mask[pixel] === truth[pixel] ? greys : colours)[truth[pixel]],
+  );
 }
 
 /** Paint confidence: white where the network is sure, dark where it guesses. */
@@ -56,7 +58,12 @@ export function paintSigned(values) {
 }
 
 /** Put a picture on a canvas at a place, making the canvas as large as the slice in view. */
-export function show(canvas, pixels, { height, width }, place = { top: 0, left: 0, height, width }) {
+export function show(
+  canvas,
+  pixels,
+  { height, width },
+  place = { top: 0, left: 0, height, width },
+) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const picture = new ImageData(pixels, place.width, place.height);
   canvas.getContext("2d").putImageData(picture, place.left, place.top);
@@ -66,7 +73,10 @@ export function show(canvas, pixels, { height, width }, place = { top: 0, left: 
 export function frame(canvas, { top, left, height, width }, thick = 1) {
   const context = canvas.getContext("2d");
   context.lineWidth = thick;
-  for (const [colour, away] of [["black", 1.5], ["white", 0.5]]) {
+  for (const [colour, away] of [
+    ["black", 1.5],
+    ["white", 0.5],
+  ]) {
     const grow = away * thick;
     context.strokeStyle = colour;
     context.strokeRect(left - grow, top - grow, width + 2 * grow, height + 2 * grow);

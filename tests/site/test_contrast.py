@@ -81,8 +81,8 @@ def test_a_page_of_one_grey_level_is_refused(javascript, built):
     code = f"""import {{ chooseContrast }} from "./contrast.js";
         const facts = JSON.parse(readFileSync("{built.parent}/site-assets/facts.json"));
         try {{
-          chooseContrast({{ data, dtype: "uint16", height: 20, width: 20 }}, facts.networks.baseline,
-                         facts.contrast);
+          const page = {{ data, dtype: "uint16", height: 20, width: 20 }};
+          chooseContrast(page, facts.networks.baseline, facts.contrast);
         }} catch (error) {{ say(error.message); }}"""
     message = javascript(code, data=np.full((20, 20), 7, np.uint16))
     assert message.startswith("This page holds one grey level only")

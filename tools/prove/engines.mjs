@@ -16,13 +16,21 @@ const asset = (name) => new Uint8Array(readFileSync(join(ROOT, "build/site-asset
 const facts = JSON.parse(new TextDecoder().decode(asset("facts.json")));
 
 ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmBinary = new Uint8Array(readFileSync(join(DIST, "ort-wasm-simd-threaded.wasm"))).buffer;
+ort.env.wasm.wasmBinary = new Uint8Array(
+  readFileSync(join(DIST, "ort-wasm-simd-threaded.wasm")),
+).buffer;
 
 /** Make a session of a network, as the page does. */
 async function session(name) {
   const { network, places } = facts.graphs[name];
-  return ort.InferenceSession.create(assembleNetwork(asset(`${name}.onnx`), places,
-    facts.networks[network].tensors, unpackWeights(asset(`${network}.bin`))));
+  return ort.InferenceSession.create(
+    assembleNetwork(
+      asset(`${name}.onnx`),
+      places,
+      facts.networks[network].tensors,
+      unpackWeights(asset(`${network}.bin`)),
+    ),
+  );
 }
 
 const [folder, ...cases] = process.argv.slice(2);

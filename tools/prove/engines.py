@@ -1,4 +1,4 @@
-"""Hold four engines to the same segmentation: PyTorch, ONNX Runtime, WASM in Node, and the live page.
+"""Hold PyTorch, ONNX Runtime, WASM in Node and the live page to the same segmentation.
 
     make site && python tools/prove/engines.py
 
