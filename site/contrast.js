@@ -170,7 +170,8 @@ function faultsOf(found, expected, { crowded, unknown }) {
   if (tooMany <= crowded && rare <= unknown) return [];
   return [
     `${Math.round(100 * (tooMany + rare))} % of the pixels have grey levels that are rare in ` +
-      "the training set, as after a change of brightness, contrast or noise, or in another material",
+      "the training set, as after a change of brightness, contrast or noise, or in another " +
+      "material",
   ];
 }
 
