@@ -1,5 +1,5 @@
-// Loads the files that make_assets.py wrote: from the folder assets/, or from this page itself if it
-// is the self-contained one. All of them are compressed with gzip.
+// Loads the files that make_assets.py wrote: from the folder assets/, or from this page itself if
+// it is the self-contained one. All of them are compressed with gzip.
 
 const workers = {};
 
@@ -38,7 +38,8 @@ export async function startWorker(name) {
 
 async function fetchFile(address) {
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address} cannot be loaded (${answer.status}). Reload the page.`);
+  if (!answer.ok)
+    throw new Error(`${address} cannot be loaded (${answer.status}). Reload the page.`);
   return answer.blob();
 }
 

@@ -18,22 +18,31 @@ const withoutLerc = {
   name: "without-lerc",
   setup: (building) => {
     building.onResolve({ filter: /\/lerc\.js$/ }, () => ({ path: "lerc", namespace: "nothing" }));
-    building.onLoad({ filter: /.*/, namespace: "nothing" }, () => ({ contents: "export default null;" }));
+    building.onLoad({ filter: /.*/, namespace: "nothing" }, () => ({
+      contents: "export default null;",
+    }));
   },
 };
 
 /** Return a module and all that it imports as one script. */
 async function bundle(name) {
-  const { outputFiles } = await build({
-    entryPoints: [join(HERE, `${name}.js`)], bundle: true, minify: true, write: false, format: "iife",
-    target: "es2022", legalComments: "none", plugins: [withoutLerc],
+  const { outputFiles, warnings } = await build({
+    entryPoints: [join(HERE, `${name}.js`)],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: "iife",
+    target: "es2022",
+    legalComments: "none",
+    plugins: [withoutLerc],
     define: { "import.meta.url": "self.location.href" },
   });
+  if (warnings.length) process.exit(1); // esbuild has printed them
   return outputFiles[0].text;
 }
 
-/** Return the runtime's glue code. It runs from a blob, whose address cannot be completed to that of
- * the runtime. It is never asked for: inference_worker.js hands over the bytes. */
+/** Return the runtime's glue code. It runs from a blob, from whose address that of the runtime
+ * cannot be made. Nobody needs it: inference_worker.js hands over the bytes. */
 function withoutAddress(path) {
   return readFileSync(path, "utf8").replaceAll("import.meta.url", '"file:///"');
 }
@@ -47,28 +56,45 @@ const style = readFileSync(join(HERE, "style.css"), "utf8");
 const page = readFileSync(join(HERE, "index.html"), "utf8");
 const files = { "ort.wasm": `${RUNTIME}.wasm`, "ort.mjs": `${RUNTIME}.mjs` };
 for (const name of readdirSync(assets)) files[name] = join(assets, name);
-const packed = Object.fromEntries(Object.entries(files).map(([name, path]) =>
-  [name, gzipSync(name === "ort.mjs" ? withoutAddress(path) : readFileSync(path),
-                  { level: 9, memLevel: 9 })]));
+const packed = Object.fromEntries(
+  Object.entries(files).map(([name, path]) => [
+    name,
+    gzipSync(name === "ort.mjs" ? withoutAddress(path) : readFileSync(path), {
+      level: 9,
+      memLevel: 9,
+    }),
+  ]),
+);
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, "assets"), { recursive: true });
 for (const [name, text] of Object.entries(scripts)) writeFileSync(join(out, `${name}.js`), text);
-for (const [name, bytes] of Object.entries(packed)) writeFileSync(join(out, "assets", `${name}.gz`), bytes);
+for (const [name, bytes] of Object.entries(packed))
+  writeFileSync(join(out, "assets", `${name}.gz`), bytes);
 writeFileSync(join(out, "style.css"), style);
 writeFileSync(join(out, "index.html"), page);
 
 const embedded = [
-  ...Object.entries(packed).map(([name, bytes]) =>
-    `<script type="text/plain" id="asset:${name}">${bytes.toString("base64")}</script>`),
-  ...WORKERS.map((name) => `<script type="text/plain" id="worker:${name}">${inScript(scripts[name])}</script>`),
+  ...Object.entries(packed).map(
+    ([name, bytes]) =>
+      `<script type="text/plain" id="asset:${name}">${bytes.toString("base64")}</script>`,
+  ),
+  ...WORKERS.map(
+    (name) => `<script type="text/plain" id="worker:${name}">${inScript(scripts[name])}</script>`,
+  ),
 ];
 const single = page
   .replace('<link rel="stylesheet" href="style.css">', () => `<style>${style}</style>`)
-  .replace('<script src="main.js" type="module"></script>', () =>
-    `${embedded.join("\n")}\n<script type="module">${inScript(scripts.main)}</script>`);
+  .replace(
+    '<script src="main.js" type="module"></script>',
+    () => `${embedded.join("\n")}\n<script type="module">${inScript(scripts.main)}</script>`,
+  );
 writeFileSync(join(out, "xray.html"), single);
 
-const weight = Object.values(packed).reduce((sum, bytes) => sum + bytes.length, 0)
-  + [page, style, ...Object.values(scripts)].reduce((sum, text) => sum + gzipSync(text).length, 0);
-console.log(`${out}: ${(weight / 1e6).toFixed(2)} MB compressed; xray.html: ${(single.length / 1e6).toFixed(2)} MB`);
+const weight =
+  Object.values(packed).reduce((sum, bytes) => sum + bytes.length, 0) +
+  [page, style, ...Object.values(scripts)].reduce((sum, text) => sum + gzipSync(text).length, 0);
+console.log(
+  `${out}: ${(weight / 1e6).toFixed(2)} MB compressed, ` +
+    `xray.html: ${(single.length / 1e6).toFixed(2)} MB`,
+);

@@ -1,10 +1,11 @@
 // The noise cliff: one noisy slice and three networks. What is in view is predicted while the noise
 // slider moves, and whole slices when it rests.
 
-import { $, bars, count, element, fillMenu, fillTable, percent } from "./dom.js";
+import { fillControls, showControls } from "./controls.js";
+import { $, bars, count, element, percent } from "./dom.js";
 import { classify, cut, mean, score } from "./metrics.js";
 import { frame, paintConfidence, paintErrors, paintGrey, paintMask, show } from "./pictures.js";
-import { NETWORKS, VIEWS } from "./state.js";
+import { NETWORKS } from "./state.js";
 
 const REST = 200; // ms without a move, before whole slices are predicted
 const STEP_FAST = 10; // px per arrow key with Shift
@@ -16,11 +17,9 @@ export class Cliff {
     this.results = {}; // of the whole slice, by network, as they arrive
     this.panels = this.makePanels();
     this.cursor = null;
-    this.fillControls();
+    fillControls(lab);
     lab.addEventListener("change", ({ detail }) => this.react(detail));
   }
-
-  // -- controls -------------------------------------------------------------------------------------
 
   makePanels() {
     const panels = { input: { canvas: $("canvas-input") } };
@@ -35,48 +34,15 @@ export class Cliff {
     return panels;
   }
 
-  fillControls() {
-    const { facts } = this.lab;
-    fillMenu($("slice"), facts.slices.map(({ number }, index) => [number, `${index + 1} (no. ${number})`]));
-    fillMenu($("view"), Object.entries(VIEWS));
-    $("legend").replaceChildren(...facts.phases.names.map((name, one) => element("li", {},
-      element("span", { class: "swatch", style: `background:${facts.phases.colours[one]}` }), name)));
-    $("noise").addEventListener("input", () => this.lab.change({ noise: +$("noise").value }, true));
-    for (const name of ["slice", "seed"]) {
-      $(name).addEventListener("change", () => {
-        this.lab.change({ [name]: Math.min(Math.max(Math.round(+$(name).value), 0), +$(name).max || Infinity) });
-      });
-    }
-    for (const name of ["view", "picture"]) {
-      $(name).addEventListener("change", () => this.lab.change({ [name]: $(name).value }));
-    }
-    this.showControls();
-    const { networks, repaired } = facts.published;
-    fillTable($("published"), ["Dice on 50 test slices", "no noise", "noise of 5,000"], [
-      ["trained on clean slices", percent(networks.clean.clean), percent(networks.clean.noisy)],
-      ["repaired without labels", "–", percent(repaired)],
-      ["trained with noise", percent(networks.noisy.clean), percent(networks.noisy.noisy)]]);
-  }
-
-  showControls() {
-    const { state } = this.lab;
-    for (const name of ["noise", "slice", "seed", "view", "picture"]) $(name).value = state[name];
-    $("noise-value").textContent = count(state.noise);
-    $("noise").setAttribute("aria-valuetext", `${count(state.noise)} grey levels`);
-    $("legend-text").textContent = {
-      errors: "Wrong pixels have the colour of their true phase. Right ones are grey.",
-      mask: "Each pixel has the colour of the phase that the network predicts.",
-      confidence: "White: the network is sure. Dark: it guesses.",
-      truth: "The labels that all networks are scored against.",
-    }[state.picture];
-  }
-
   /** Let a click, or arrow keys and Enter, choose a pixel. */
   makeClickable(canvas) {
     canvas.addEventListener("click", (event) => {
       const place = canvas.getBoundingClientRect();
-      this.choose(((event.clientY - place.top) / place.height) * canvas.height,
-                  ((event.clientX - place.left) / place.width) * canvas.width, canvas);
+      this.choose(
+        ((event.clientY - place.top) / place.height) * canvas.height,
+        ((event.clientX - place.left) / place.width) * canvas.width,
+        canvas,
+      );
     });
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     canvas.addEventListener("keydown", (event) => {
@@ -85,7 +51,8 @@ export class Cliff {
         const limits = [canvas.height, canvas.width];
         const step = event.shiftKey ? STEP_FAST : 1;
         this.cursor = this.cursor.map((at, axis) =>
-          Math.min(Math.max(at + step * moves[event.key][axis], 0), limits[axis] - 1));
+          Math.min(Math.max(at + step * moves[event.key][axis], 0), limits[axis] - 1),
+        );
         this.paint();
       } else if (event.key === "Enter" || event.key === " ") {
         this.choose(...this.cursor, canvas);
@@ -102,16 +69,16 @@ export class Cliff {
 
   choose(row, column, canvas) {
     const box = this.lab.box(this.slice);
-    const pixel = { row: box.top + Math.min(Math.floor(row), box.height - 1),
-                    column: box.left + Math.min(Math.floor(column), box.width - 1) };
+    const pixel = {
+      row: box.top + Math.min(Math.floor(row), box.height - 1),
+      column: box.left + Math.min(Math.floor(column), box.width - 1),
+    };
     const name = canvas.id.replace("canvas-", "");
     this.lab.change(name in NETWORKS ? { pixel, network: name } : { pixel });
   }
 
-  // -- predictions ----------------------------------------------------------------------------------
-
   react({ changes, moving }) {
-    this.showControls();
+    showControls(this.lab);
     if (["slice", "seed", "noise"].some((name) => name in changes)) this.update(moving);
     else if ("view" in changes || "picture" in changes || "pixel" in changes) this.paint();
   }
@@ -153,6 +120,7 @@ export class Cliff {
       this.show(name);
     }
     $("status").textContent = "The numbers are those of the whole slice.";
+    $("status").dataset.done = `${slice.number} ${lab.state.seed} ${lab.state.noise}`;
     this.sayVerdict();
     lab.dispatchEvent(new Event("predicted"));
   }
@@ -161,8 +129,6 @@ export class Cliff {
     const { mask, confidence } = classify(probabilities, this.lab.classes);
     return { mask, confidence, sure: mean(confidence), ...score(mask, truth, this.lab.classes) };
   }
-
-  // -- pictures and numbers -------------------------------------------------------------------------
 
   paint() {
     for (const name of Object.keys(this.panels)) this.show(name);
@@ -177,20 +143,43 @@ export class Cliff {
     const result = this.results[name] ?? this.parts?.[name];
     if (name === "input") {
       show(canvas, paintGrey(cut(this.grey, slice.height, slice.width, box), this.range()), box);
-      canvas.setAttribute("aria-label", `The slice with noise of ${count(lab.state.noise)} grey `
-        + "levels. Use the arrow keys and Enter to choose a pixel.");
+      canvas.setAttribute(
+        "aria-label",
+        `The slice with noise of ${count(lab.state.noise)} grey ` +
+          "levels. Use the arrow keys and Enter to choose a pixel.",
+      );
     } else if (result) {
       this.showResult(canvas, result, box);
       const { mean: dice, share, sure } = result;
       text.replaceChildren(
-        element("p", { class: "sure" }, element("b", {}, percent(sure, 0)), " sure, ",
-          element("b", {}, percent(1 - share, 0)), " right"),
-        element("p", {}, `Dice ${percent(dice)}, ${count(result.wrong)} pixels wrong`,
-          this.results[name] ? "" : " in view"),
-        bars(lab.facts.phases.names.map((phase, one) =>
-          [phase, result.dice[one], lab.facts.phases.colours[one]]), "Dice of each phase"));
-      canvas.setAttribute("aria-label", `The network ${NETWORKS[name]}: ${percent(share)} of the `
-        + "pixels are wrong. Use the arrow keys and Enter to choose a pixel.");
+        element(
+          "p",
+          { class: "sure" },
+          element("b", {}, percent(sure, 0)),
+          " sure, ",
+          element("b", {}, percent(1 - share, 0)),
+          " right",
+        ),
+        element(
+          "p",
+          {},
+          `Dice ${percent(dice)}, ${count(result.wrong)} pixels wrong`,
+          this.results[name] ? "" : " in view",
+        ),
+        bars(
+          lab.facts.phases.names.map((phase, one) => [
+            phase,
+            result.dice[one],
+            lab.facts.phases.colours[one],
+          ]),
+          "Dice of each phase",
+        ),
+      );
+      canvas.setAttribute(
+        "aria-label",
+        `The network ${NETWORKS[name]}: ${percent(share)} of the ` +
+          "pixels are wrong. Use the arrow keys and Enter to choose a pixel.",
+      );
     }
     this.markPixels(canvas, box);
   }
@@ -198,11 +187,18 @@ export class Cliff {
   /** Show as much of a result as lies in view. */
   showResult(canvas, result, box) {
     const { slice, lab } = this;
-    const inside = { top: Math.max(box.top, result.box.top), left: Math.max(box.left, result.box.left) };
+    const inside = {
+      top: Math.max(box.top, result.box.top),
+      left: Math.max(box.left, result.box.left),
+    };
     inside.height = Math.min(box.top + box.height, result.box.top + result.box.height) - inside.top;
     inside.width = Math.min(box.left + box.width, result.box.left + result.box.width) - inside.left;
     if (inside.height <= 0 || inside.width <= 0) return;
-    const local = { ...inside, top: inside.top - result.box.top, left: inside.left - result.box.left };
+    const local = {
+      ...inside,
+      top: inside.top - result.box.top,
+      left: inside.left - result.box.left,
+    };
     const part = (array) => cut(array, result.box.height, result.box.width, local);
     const truth = cut(slice.labels, slice.height, slice.width, inside);
     const pixels = {
@@ -211,14 +207,23 @@ export class Cliff {
       confidence: () => paintConfidence(part(result.confidence), lab.classes),
       truth: () => paintMask(truth, lab.colours),
     }[lab.state.picture]();
-    show(canvas, pixels, box, { ...inside, top: inside.top - box.top, left: inside.left - box.left });
+    show(canvas, pixels, box, {
+      ...inside,
+      top: inside.top - box.top,
+      left: inside.left - box.left,
+    });
     if (inside.height < box.height) frame(canvas, inside);
   }
 
   markPixels(canvas, box) {
     const { pixel } = this.lab.state;
     if (pixel) {
-      frame(canvas, { top: pixel.row - box.top - 2, left: pixel.column - box.left - 2, height: 5, width: 5 });
+      frame(canvas, {
+        top: pixel.row - box.top - 2,
+        left: pixel.column - box.left - 2,
+        height: 5,
+        width: 5,
+      });
     }
     if (this.cursor && document.activeElement === canvas) {
       frame(canvas, { top: this.cursor[0] - 4, left: this.cursor[1] - 4, height: 9, width: 9 });
@@ -232,14 +237,16 @@ export class Cliff {
   }
 
   sayVerdict() {
-    const { clean, repaired, noisy } = this.results;
+    const [clean, repaired, noisy] = Object.keys(NETWORKS).map((name) => this.results[name]);
     const { noise } = this.lab.state;
-    $("verdict").textContent = noise < 500
-      ? `Almost without noise, all networks are good: the clean-trained one has a Dice of `
-        + `${percent(clean.mean)}. Drag the noise up.`
-      : `With noise of ${count(noise)}, the clean-trained network is ${percent(clean.sure, 0)} sure and `
-        + `${percent(1 - clean.share, 0)} right. New batch-norm statistics bring its Dice from `
-        + `${percent(clean.mean, 0)} to ${percent(repaired.mean, 0)}. The network that was trained `
-        + `with noise has ${percent(noisy.mean, 0)}.`;
+    $("verdict").textContent =
+      noise < 500
+        ? "Almost without noise, all networks are good: the clean-trained one has a Dice of " +
+          `${percent(clean.mean)}. Drag the noise up.`
+        : `With noise of ${count(noise)}, the clean-trained network is ` +
+          `${percent(clean.sure, 0)} sure and ${percent(1 - clean.share, 0)} right. New ` +
+          `batch-norm statistics bring its Dice from ${percent(clean.mean, 0)} to ` +
+          `${percent(repaired.mean, 0)}. The network that was trained with noise has ` +
+          `${percent(noisy.mean, 0)}.`;
   }
 }

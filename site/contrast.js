@@ -16,8 +16,10 @@ const PIXELS = 65536; // about so many pixels are looked at
 export function chooseContrast(page, network, limits, kind = "") {
   const levels = sampleLevels(page);
   if (!levels.length || levels[0] === levels[levels.length - 1]) {
-    throw new Error("This page holds one grey level only, or no number, so there is nothing to "
-      + "segment. Export it again.");
+    throw new Error(
+      "This page holds one grey level only, or no number, so there is nothing to " +
+        "segment. Export it again.",
+    );
   }
   const clip = [quantile(levels, 0.001), quantile(levels, 0.999)];
   const clipped = levels.map((level) => Math.min(Math.max(level, clip[0]), clip[1]));
@@ -38,17 +40,31 @@ export function chooseContrast(page, network, limits, kind = "") {
   }
   const scaled = levels.map((level) => level * gain + offset);
   const found = histogram(scaled, limits.bins);
-  const moved = found.reduce((sum, share, bin) =>
-    sum + Math.max(0, share - network.expected[bin]), 0);
-  return { gain, offset, kind, done, faults: faultsOf(found, network.expected, limits),
-           differs: moved > limits.different, mean, deviation };
+  const moved = found.reduce(
+    (sum, share, bin) => sum + Math.max(0, share - network.expected[bin]),
+    0,
+  );
+  return {
+    gain,
+    offset,
+    kind,
+    done,
+    faults: faultsOf(found, network.expected, limits),
+    differs: moved > limits.different,
+    mean,
+    deviation,
+  };
 }
 
 /** Bring grey levels of a file to those of the library, 0..65535; NaN becomes the mean. */
 export function toGreyLevels(data, { gain, offset }) {
   let sum = 0;
   let count = 0;
-  for (const value of data) if (Number.isFinite(value)) { sum += value; count++; }
+  for (const value of data)
+    if (Number.isFinite(value)) {
+      sum += value;
+      count++;
+    }
   const middle = sum / count;
   return Uint16Array.from(data, (value) => {
     const level = (Number.isFinite(value) ? value : middle) * gain + offset;
@@ -84,7 +100,12 @@ function sampleLevels({ data, height, width }) {
       sample[row * columns + column] = Number.isFinite(value) ? value : NaN;
     }
   }
-  for (const [top, left] of [[0, 0], [0, columns - 4], [rows - 4, 0], [rows - 4, columns - 4]]) {
+  for (const [top, left] of [
+    [0, 0],
+    [0, columns - 4],
+    [rows - 4, 0],
+    [rows - 4, columns - 4],
+  ]) {
     removeBorder(sample, rows, columns, Math.max(top, 0), Math.max(left, 0));
   }
   return sample.filter((value) => !Number.isNaN(value)).sort();
@@ -107,7 +128,8 @@ function removeBorder(sample, rows, columns, top, left) {
     }
   }
   if (found >= 0.01 * (lastRow - firstRow) * (lastColumn - firstColumn)) return;
-  for (let pixel = 0; pixel < sample.length; pixel++) if (sample[pixel] === value) sample[pixel] = NaN;
+  for (let pixel = 0; pixel < sample.length; pixel++)
+    if (sample[pixel] === value) sample[pixel] = NaN;
 }
 
 /** Return begin and end of the second of three nearly equal parts, as numpy.array_split does. */
@@ -122,12 +144,16 @@ function byPercentiles(levels, { quantiles, expected }, { bins }) {
   let [low, high] = [quantile(levels, 0.01), quantile(levels, 0.99)];
   if (low === high) [low, high] = [levels[0], levels[levels.length - 1]];
   const some = Float64Array.from({ length: 1000 }, (_, index) =>
-    quantile(levels, 0.001 + (index * 0.998) / 999));
+    quantile(levels, 0.001 + (index * 0.998) / 999),
+  );
   let best = { overlap: -1 };
   for (let p = 1; p <= 20; p++) {
     const gain = (quantiles[100 - p] - quantiles[p]) / (high - low);
     const offset = quantiles[p] - gain * low;
-    const found = histogram(some.map((level) => level * gain + offset), bins);
+    const found = histogram(
+      some.map((level) => level * gain + offset),
+      bins,
+    );
     const overlap = found.reduce((sum, share, bin) => sum + Math.sqrt(share * expected[bin]), 0);
     if (overlap > best.overlap) best = { overlap, gain, offset };
   }
@@ -142,8 +168,11 @@ function faultsOf(found, expected, { crowded, unknown }) {
     else tooMany += Math.max(0, share - 6 * expected[bin]);
   });
   if (tooMany <= crowded && rare <= unknown) return [];
-  return [`${Math.round(100 * (tooMany + rare))} % of the pixels have grey levels that are rare in `
-    + "the training set, as after a change of brightness, contrast or noise, or in another material"];
+  return [
+    `${Math.round(100 * (tooMany + rare))} % of the pixels have grey levels that are rare in ` +
+      "the training set, as after a change of brightness, contrast or noise, or in another " +
+      "material",
+  ];
 }
 
 /** Return the share of the levels in each bin; what lies beyond the bins counts in the last. */

@@ -12,8 +12,8 @@ export function element(name, attributes = {}, ...children) {
 }
 
 /** Write a share as a percentage. */
-export const percent = (share, digits = 1) => (share === null || Number.isNaN(share)
-  ? "–" : `${(100 * share).toFixed(digits)} %`);
+export const percent = (share, digits = 1) =>
+  share === null || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(digits)} %`;
 
 /** Write an integer with commas. */
 export const count = (value) => value.toLocaleString("en");
@@ -21,20 +21,44 @@ export const count = (value) => value.toLocaleString("en");
 /** Fill a table: a header, and rows whose first cell names them. Cells are text or elements. */
 export function fillTable(table, header, rows) {
   table.replaceChildren(
-    element("thead", {}, element("tr", {},
-      ...header.map((text) => element("th", { scope: "col" }, text)))),
-    element("tbody", {}, ...rows.map(([name, ...cells]) => element("tr", {},
-      element("th", { scope: "row" }, name), ...cells.map((cell) => element("td", {}, cell))))));
+    element(
+      "thead",
+      {},
+      element("tr", {}, ...header.map((text) => element("th", { scope: "col" }, text))),
+    ),
+    element(
+      "tbody",
+      {},
+      ...rows.map(([name, ...cells]) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, name),
+          ...cells.map((cell) => element("td", {}, cell)),
+        ),
+      ),
+    ),
+  );
 }
 
 /** Make a group of bars: [name, share 0..1, colour] each. */
 export function bars(entries, label) {
-  return element("div", { class: "bars", role: "group", "aria-label": label },
+  return element(
+    "div",
+    { class: "bars", role: "group", "aria-label": label },
     ...entries.flatMap(([name, share, colour]) => [
       element("span", {}, name),
-      element("div", { class: "track" },
-        element("div", { class: "fill", style: `width:${100 * (share ?? 0)}%;background:${colour}` })),
-      element("span", { class: "number" }, percent(share))]));
+      element(
+        "div",
+        { class: "track" },
+        element("div", {
+          class: "fill",
+          style: `width:${100 * (share ?? 0)}%;background:${colour}`,
+        }),
+      ),
+      element("span", { class: "number" }, percent(share)),
+    ]),
+  );
 }
 
 /** Fill a menu with [value, text] pairs. */

@@ -27,7 +27,7 @@ export class Engine {
 
   /** Load the runtime and networks (bytes of ONNX files by name), before any later prediction. */
   load(files) {
-    return this.inTurn(async () => this.send({ kind: "load", ...await files }));
+    return this.inTurn(async () => this.send({ kind: "load", ...(await files) }));
   }
 
   /**

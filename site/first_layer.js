@@ -13,19 +13,27 @@
  */
 export function firstLayer(grey, height, width, box, network, fromImage = false) {
   const { kernels, mean, variance, epsilon } = network.first;
-  const whole = { top: 0, left: 0, height, width };
+  const slice = pad({ grey, height, width }, network.stride);
+  const whole = { top: 0, left: 0, height: slice.padded[0], width: slice.padded[1] };
   return kernels.map((kernel, channel) => {
     const statistics = fromImage
-      ? momentsOf(convolve(grey, height, width, whole, kernel, network.grey))
+      ? momentsOf(convolve(slice, whole, kernel, network.grey))
       : { mean: mean[channel], variance: variance[channel] };
     const scale = 1 / Math.sqrt(statistics.variance + epsilon);
-    return convolve(grey, height, width, box, kernel, network.grey)
-      .map((value) => (value - statistics.mean) * scale);
+    return convolve(slice, box, kernel, network.grey).map(
+      (value) => (value - statistics.mean) * scale,
+    );
   });
 }
 
-/** Convolve normalised grey levels inside a box; outside of the slice they are 0. */
-function convolve(grey, height, width, box, kernel, [mean, deviation]) {
+/** Say how large the network makes a slice, by repeating the last row and column. */
+function pad(slice, stride) {
+  const sides = [slice.height, slice.width];
+  return { ...slice, padded: sides.map((side) => Math.ceil(side / stride) * stride) };
+}
+
+/** Convolve normalised grey levels inside a box; outside of the padded slice they are 0. */
+function convolve({ grey, height, width, padded }, box, kernel, [mean, deviation]) {
   const result = new Float32Array(box.height * box.width);
   for (let row = 0; row < box.height; row++) {
     for (let column = 0; column < box.width; column++) {
@@ -33,8 +41,9 @@ function convolve(grey, height, width, box, kernel, [mean, deviation]) {
       for (let place = 0; place < 9; place++) {
         const y = box.top + row + Math.floor(place / 3) - 1;
         const x = box.left + column + (place % 3) - 1;
-        if (y >= 0 && y < height && x >= 0 && x < width) {
-          sum += (kernel[place] * (grey[y * width + x] - mean)) / deviation;
+        if (y >= 0 && y < padded[0] && x >= 0 && x < padded[1]) {
+          const level = grey[Math.min(y, height - 1) * width + Math.min(x, width - 1)];
+          sum += (kernel[place] * (level - mean)) / deviation;
         }
       }
       result[row * box.width + column] = sum;
@@ -46,5 +55,8 @@ function convolve(grey, height, width, box, kernel, [mean, deviation]) {
 /** Return mean and variance of numbers. */
 export function momentsOf(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length };
+  return {
+    mean,
+    variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length,
+  };
 }

@@ -1,5 +1,5 @@
-// The laboratory: facts, slices, networks and the state of the page. Sections ask it for noisy slices
-// and predictions, and tell it what the reader wants to see.
+// The laboratory: facts, slices, networks and the state of the page. Sections ask it for noisy
+// slices and predictions, and tell it what the reader wants to see.
 
 import { loadAsset, loadJson } from "./assets.js";
 import { Engine } from "./engine.js";
@@ -90,15 +90,26 @@ export class Lab extends EventTarget {
     const { graphs, networks } = this.facts;
     const sources = [...new Set(Object.values(graphs).map(({ network }) => network))];
     const [wasm, glue, skeletons, packed] = await Promise.all([
-      loadAsset("ort.wasm"), loadAsset("ort.mjs"),
+      loadAsset("ort.wasm"),
+      loadAsset("ort.mjs"),
       Promise.all(Object.keys(graphs).map((name) => loadAsset(`${name}.onnx`))),
-      Promise.all(sources.map((name) => loadAsset(`${name}.bin`)))]);
+      Promise.all(sources.map((name) => loadAsset(`${name}.bin`))),
+    ]);
     const weights = packed.map(unpackWeights);
     return {
-      wasm: wasm.buffer, glue,
-      graphs: Object.fromEntries(Object.entries(graphs).map(([name, { network, places }], index) =>
-        [name, assembleNetwork(skeletons[index], places, networks[network].tensors,
-                               weights[sources.indexOf(network)])])),
+      wasm: wasm.buffer,
+      glue,
+      graphs: Object.fromEntries(
+        Object.entries(graphs).map(([name, { network, places }], index) => [
+          name,
+          assembleNetwork(
+            skeletons[index],
+            places,
+            networks[network].tensors,
+            weights[sources.indexOf(network)],
+          ),
+        ]),
+      ),
     };
   }
 }

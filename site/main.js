@@ -7,11 +7,12 @@ import { $ } from "./dom.js";
 import { Lab } from "./lab.js";
 import { showMaterial } from "./material.js";
 import { Own } from "./own.js";
-import { fillLinks, showAddress } from "./share.js";
+import { EXPLANATIONS, fillLinks, showAddress } from "./share.js";
 import { Why } from "./why.js";
 
 function tell(error) {
-  $("problem").textContent = `The page has stopped: ${error.message ?? error} Reload it, or try another browser.`;
+  $("problem").textContent =
+    `The page has stopped: ${error.message ?? error} Reload it, or try another browser.`;
   $("problem").hidden = false;
 }
 
@@ -21,16 +22,20 @@ async function start() {
   const cliff = new Cliff(lab);
   showMaterial(lab, cliff);
   showAddress(lab, cliff);
-  new Why(lab, cliff);
+  const why = new Why(lab, cliff);
   new Beat(lab);
   new Own(lab);
   window.addEventListener("hashchange", () => lab.readAddress());
   // Whatever the reader may need later is loaded now, so that the page works without a network.
-  lab.addEventListener("predicted", () => {
-    for (const { number } of lab.facts.slices) lab.loadSlice(number).catch(tell);
-    loadWorker("tiff_worker").catch(tell);
-  }, { once: true });
-  Object.assign(window, { lab, cliff }); // for tests, and for readers who look inside
+  lab.addEventListener(
+    "predicted",
+    () => {
+      for (const { number } of lab.facts.slices) lab.loadSlice(number).catch(tell);
+      loadWorker("tiff_worker").catch(tell);
+    },
+    { once: true },
+  );
+  Object.assign(window, { lab, cliff, why, EXPLANATIONS }); // for tests and the curious
   const preview = lab.loadNetworks(lab.preview);
   lab.addEventListener("preview", () => lab.loadNetworks(lab.thorough).catch(tell), { once: true });
   await Promise.all([preview, cliff.update()]);

@@ -2,10 +2,11 @@
 
     python site/make_assets.py FOLDER
 
-FOLDER then holds facts.json, slice-NUMBER.bin (see `pack_slice`) and, of each network, NAME.bin
-(all weights, float32: first all lowest bytes, then the next ones, which gzip makes smaller) and NAME.onnx (its graph with zeros in place of the weights). Weights are
-written once: networks.js makes from them the graph with the statistics of the training set and the
-graph that takes its statistics from the image ("repaired").
+FOLDER then holds facts.json and slice-NUMBER.bin (see `pack_slice`). NETWORK.bin holds all weights
+of a network, float32: first all lowest bytes, then the next ones, which gzip makes smaller.
+GRAPH.onnx is a graph with zeros in place of the weights. Weights are written once: networks.js
+makes from them the graph with the statistics of the training set ("clean") and the graph that takes
+its statistics from the image ("repaired").
 """
 
 import json

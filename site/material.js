@@ -11,9 +11,13 @@ export function showMaterial(lab, cliff) {
     const { slice, results } = cliff;
     const truth = measure(slice.labels, slice, lab);
     const masks = Object.keys(NETWORKS).map((name) => measure(results[name].mask, slice, lab));
-    const rows = truth.map(([name, right, digits], row) => [name, right.toFixed(digits),
-      ...masks.map((mask) => compared(mask[row][1], right, digits))]);
-    const dice = ["Dice", "–", ...Object.keys(NETWORKS).map((name) => percent(results[name].mean))];
+    const rows = truth.map(([name, right, digits], row) => [
+      name,
+      right.toFixed(digits),
+      ...masks.map((mask) => compared(mask[row][1], right, digits)),
+    ]);
+    const scores = Object.keys(NETWORKS).map((name) => percent(results[name].mean));
+    const dice = ["Dice", "–", ...scores];
     fillTable($("units"), ["", "truth", ...Object.values(NETWORKS)], [dice, ...rows]);
   });
 }
@@ -22,8 +26,11 @@ export function showMaterial(lab, cliff) {
 function measure(mask, { height, width }, { classes, facts }) {
   const side = facts.voxel_um;
   return [
-    ...volumeFractions(mask, classes).map((share, one) =>
-      [`${facts.phases.names[one]}, % of the volume`, 100 * share, 1]),
+    ...volumeFractions(mask, classes).map((share, one) => [
+      `${facts.phases.names[one]}, % of the volume`,
+      100 * share,
+      1,
+    ]),
     ["interface area per volume, 1/µm", interfaceArea(mask, height, width, side), 2],
     ["triple points per area, 1/µm²", triplePoints(mask, height, width, side), 2],
   ];
@@ -33,6 +40,10 @@ function measure(mask, { height, width }, { classes, facts }) {
 function compared(value, right, digits) {
   const ratio = value / right;
   const style = Math.abs(ratio - 1) > FAR ? "off" : "ratio";
-  return element("span", {}, `${value.toFixed(digits)} `,
-    element("span", { class: style }, `(${ratio.toFixed(2)})`));
+  return element(
+    "span",
+    {},
+    `${value.toFixed(digits)} `,
+    element("span", { class: style }, `(${ratio.toFixed(2)})`),
+  );
 }

@@ -28,10 +28,15 @@ export function score(mask, truth, classes) {
     present[truth[pixel]]++;
   }
   const dice = both.map((count, one) =>
-    present[one] ? (2 * count) / (sizes[one] + present[one]) : null);
+    present[one] ? (2 * count) / (sizes[one] + present[one]) : null,
+  );
   const right = both.reduce((sum, count) => sum + count, 0);
-  return { dice, mean: mean(dice.filter((value) => value !== null)),
-           wrong: truth.length - right, share: 1 - right / truth.length };
+  return {
+    dice,
+    mean: mean(dice.filter((value) => value !== null)),
+    wrong: truth.length - right,
+    share: 1 - right / truth.length,
+  };
 }
 
 /** Return the mean of numbers. */
@@ -55,7 +60,7 @@ export function volumeFractions(mask, classes) {
   return counts.map((count) => count / mask.length);
 }
 
-/** Return the interface area per volume, 1/µm: twice the interfaces that a line meets per length. */
+/** Return the interface area per volume, 1/µm: twice the interfaces per length of a line. */
 export function interfaceArea(mask, height, width, side) {
   let across = 0;
   let down = 0;
@@ -74,8 +79,11 @@ export function triplePoints(mask, height, width, side) {
   for (let row = 0; row + 1 < height; row++) {
     for (let column = 0; column + 1 < width; column++) {
       const pixel = row * width + column;
-      const met = (1 << mask[pixel]) | (1 << mask[pixel + 1])
-        | (1 << mask[pixel + width]) | (1 << mask[pixel + width + 1]);
+      const met =
+        (1 << mask[pixel]) |
+        (1 << mask[pixel + 1]) |
+        (1 << mask[pixel + width]) |
+        (1 << mask[pixel + width + 1]);
       const others = met & (met - 1); // without the lowest class
       if (others & (others - 1)) points++;
     }

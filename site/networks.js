@@ -1,6 +1,6 @@
 // Puts the weights of a network into its ONNX graphs.
 //
-// The clean-trained network and its repaired twin share their weights. In the first, batch norm is a
+// The clean-trained network and its repaired twin share their weights. In the first, batch norm is
 // part of each convolution: the kernel is multiplied by gamma / deviation, and the bias becomes
 // beta - mean * gamma / deviation. In the second, batch norm takes its statistics from the image.
 
@@ -22,8 +22,12 @@ export function assembleNetwork(skeleton, places, tensors, weights) {
   const view = new DataView(graph.buffer);
   for (const { at, tensor: name, norm } of places) {
     const values = norm
-      ? fused(name && tensor(name), ...["weight", "bias", "running_mean", "running_var"].map(
-          (part) => tensor(`${norm}.${part}`)))
+      ? fused(
+          name && tensor(name),
+          ...["weight", "bias", "running_mean", "running_var"].map((part) =>
+            tensor(`${norm}.${part}`),
+          ),
+        )
       : tensor(name);
     values.forEach((value, index) => view.setFloat32(at + 4 * index, value, true));
   }

@@ -44,9 +44,14 @@ export function influence(probabilities, classes, { box, rows, columns }, { row,
   const of = (image, one) => probabilities[(image * classes + one) * pixels + at];
   const plain = Array.from({ length: classes }, (_, one) => of(0, one));
   const predicted = plain.indexOf(Math.max(...plain));
-  return { predicted, probabilities: plain,
-           drops: Array.from({ length: rows * columns }, (_, square) =>
-             plain[predicted] - of(square + 1, predicted)) };
+  return {
+    predicted,
+    probabilities: plain,
+    drops: Array.from(
+      { length: rows * columns },
+      (_, square) => plain[predicted] - of(square + 1, predicted),
+    ),
+  };
 }
 
 /** Spread the drops over the pixels of the box, divided by the largest one. */
@@ -54,8 +59,9 @@ export function influenceMap(drops, { box, columns }) {
   const most = Math.max(...drops.map(Math.abs), 0.01);
   const map = new Float32Array(box.height * box.width);
   for (let pixel = 0; pixel < map.length; pixel++) {
-    const square = Math.floor(Math.floor(pixel / box.width) / SQUARE) * columns
-      + Math.floor((pixel % box.width) / SQUARE);
+    const square =
+      Math.floor(Math.floor(pixel / box.width) / SQUARE) * columns +
+      Math.floor((pixel % box.width) / SQUARE);
     map[pixel] = drops[square] / most;
   }
   return map;

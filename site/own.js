@@ -76,10 +76,13 @@ export class Own {
   async predict(grey, { height, width }, name, wanted) {
     const { lab } = this;
     if (name === "repaired" && height * width > LARGEST_WHOLE) {
-      throw new Error(`The repaired network must see the whole slice at once, and ${height} x ${width} px `
-        + "are too many for a browser. Choose another network, or cut a part out.");
+      throw new Error(
+        `The repaired network must see the whole slice at once, and ${height} x ${width} px ` +
+          "are too many for a browser. Choose another network, or cut a part out.",
+      );
     }
-    const boxes = name === "repaired" ? [{ top: 0, left: 0, height, width }] : boxesOf(height, width, TILE);
+    const boxes =
+      name === "repaired" ? [{ top: 0, left: 0, height, width }] : boxesOf(height, width, TILE);
     const mask = new Uint8Array(grey.length);
     const confidence = new Float32Array(grey.length);
     let entropy = 0;
@@ -108,22 +111,53 @@ export class Own {
     show($("own-mask"), paintMask(result.mask, lab.colours), page);
     show($("own-confidence"), paintConfidence(result.confidence, lab.classes), page);
     const shares = volumeFractions(result.mask, lab.classes);
-    $("own-mask").setAttribute("aria-label", `The segmentation: ${names.map((name, one) =>
-      `${percent(shares[one])} ${name}`).join(", ")}.`);
+    $("own-mask").setAttribute(
+      "aria-label",
+      `The segmentation: ${names
+        .map((name, one) => `${percent(shares[one])} ${name}`)
+        .join(", ")}.`,
+    );
     $("own-grey").setAttribute("aria-label", "Your slice.");
-    $("own-confidence").setAttribute("aria-label", "Where the network is sure (white) and where it guesses.");
-    $("own-status").textContent = `${this.file.name}: ${height} x ${width} px, ${page.dtype}, page `
-      + `${$("page").value} of ${page.pages}. The grey levels are ${contrast.done}.`;
-    const alarms = this.alarms({
-      confidence: mean(result.confidence), entropy: result.entropy, rarest: Math.min(...shares),
-      shift: greyShift(greyQuantiles(grey, height, width), network.reference.levels),
-    }, network.reference);
+    $("own-confidence").setAttribute(
+      "aria-label",
+      "Where the network is sure (white) and where it guesses.",
+    );
+    $("own-status").textContent =
+      `${this.file.name}: ${height} x ${width} px, ${page.dtype}, page ` +
+      `${$("page").value} of ${page.pages}. The grey levels are ${contrast.done}.`;
+    const alarms = this.alarms(
+      {
+        confidence: mean(result.confidence),
+        entropy: result.entropy,
+        rarest: Math.min(...shares),
+        shift: greyShift(greyQuantiles(grey, height, width), network.reference.levels),
+      },
+      network.reference,
+    );
     this.warn(contrast, alarms);
-    fillTable($("own-table"), ["", "this slice", "usual", "alarm"], [
-      ...names.map((name, one) => [element("span", {}, element("span", { class: "swatch",
-        style: `background:${colours[one]}` }), name), percent(shares[one]), "", ""]),
-      ...alarms.map(({ name, value, usual, rings }) =>
-        [name, value.toFixed(3), usual, rings ? "yes" : "no"])]);
+    fillTable(
+      $("own-table"),
+      ["", "this slice", "usual", "alarm"],
+      [
+        ...names.map((name, one) => [
+          element(
+            "span",
+            {},
+            element("span", { class: "swatch", style: `background:${colours[one]}` }),
+            name,
+          ),
+          percent(shares[one]),
+          "",
+          "",
+        ]),
+        ...alarms.map(({ name, value, usual, rings }) => [
+          name,
+          value.toFixed(3),
+          usual,
+          rings ? "yes" : "no",
+        ]),
+      ],
+    );
     $("download").disabled = false;
   }
 
@@ -132,8 +166,12 @@ export class Own {
     return Object.entries(INDICATORS).map(([name, side]) => {
       const usual = reference[name];
       const distance = (side * (values[name] - usual.mean)) / usual.deviation;
-      return { name, value: values[name], rings: distance > this.lab.facts.alarm,
-               usual: `${usual.mean.toFixed(3)} ± ${usual.deviation.toFixed(3)}` };
+      return {
+        name,
+        value: values[name],
+        rings: distance > this.lab.facts.alarm,
+        usual: `${usual.mean.toFixed(3)} ± ${usual.deviation.toFixed(3)}`,
+      };
     });
   }
 
@@ -141,31 +179,45 @@ export class Own {
     const ringing = alarms.filter(({ rings }) => rings).map(({ name }) => name);
     const parts = [];
     if (faults.length) {
-      parts.push("Do not trust this segmentation. The grey levels are not those that this network knows: "
-        + `${faults[0]}. Try another entry under “Grey levels”.`);
+      parts.push(
+        "Do not trust this segmentation. The grey levels are not those that this network knows: " +
+          `${faults[0]}. Try another entry under “Grey levels”.`,
+      );
     }
     if (ringing.length) {
-      parts.push(`${faults.length ? "" : "Be careful. "}Of the indicators of notebook 8, these raise an alarm: `
-        + `${ringing.join(", ")}. The slice looks unlike those that the network knows.`);
+      parts.push(
+        `${faults.length ? "" : "Be careful. "}Of the indicators of notebook 8, these raise an ` +
+          `alarm: ${ringing.join(", ")}. The slice looks unlike those that the network knows.`,
+      );
     }
     if (!faults.length && differs) {
-      parts.push("The shares of grey levels differ from those of the training set, as when the composition "
-        + "differs, which does no harm.");
+      parts.push(
+        "The shares of grey levels differ from those of the training set, as when the " +
+          "composition differs, which does no harm.",
+      );
     }
     if (!faults.length && !ringing.length) {
-      parts.push("No alarm. Another material or resolution can still be segmented wrongly, so look at the mask."
-        + (kind === "none" ? "" : " The grey levels were adapted, which hides a wrong contrast."));
+      parts.push(
+        "No alarm. Another material or resolution can still be segmented wrongly, so look at " +
+          "the mask." +
+          (kind === "none" ? "" : " The grey levels were adapted, which hides a wrong contrast."),
+      );
     }
     const bad = faults.length || ringing.length;
-    $("own-warning").replaceChildren(...parts.map((text) =>
-      element("p", { class: bad ? "warning" : "fine", role: bad ? "alert" : "status" }, text)));
+    $("own-warning").replaceChildren(
+      ...parts.map((text) =>
+        element("p", { class: bad ? "warning" : "fine", role: bad ? "alert" : "status" }, text),
+      ),
+    );
   }
 
   /** Hand the mask over as a TIFF, with the values that label files of the phases have. */
   download() {
     const { mask, height, width } = this.result;
     const values = mask.map((one) => this.lab.facts.phases.values[one]);
-    const address = URL.createObjectURL(new Blob([writeTiff(values, height, width)], { type: "image/tiff" }));
+    const address = URL.createObjectURL(
+      new Blob([writeTiff(values, height, width)], { type: "image/tiff" }),
+    );
     const name = `${this.file.name.replace(/\.tiff?$/i, "")}-page${$("page").value}-mask.tif`;
     element("a", { href: address, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
@@ -176,8 +228,16 @@ export class Own {
 async function decode(content, index) {
   const worker = await startWorker("tiff_worker");
   return new Promise((resolve, reject) => {
-    const limit = setTimeout(() => reject(new Error(`Reading takes more than ${count(PATIENCE / 1000)} `
-      + "seconds. Save the slice without compression.")), PATIENCE);
+    const limit = setTimeout(
+      () =>
+        reject(
+          new Error(
+            `Reading takes more than ${count(PATIENCE / 1000)} ` +
+              "seconds. Save the slice without compression.",
+          ),
+        ),
+      PATIENCE,
+    );
     worker.onmessage = ({ data }) => {
       clearTimeout(limit);
       if (data.error) reject(new Error(data.error));
@@ -194,6 +254,9 @@ async function decode(content, index) {
 /** Copy a part into its place in a slice. */
 function paste(part, box, whole, width) {
   for (let row = 0; row < box.height; row++) {
-    whole.set(part.subarray(row * box.width, (row + 1) * box.width), (box.top + row) * width + box.left);
+    whole.set(
+      part.subarray(row * box.width, (row + 1) * box.width),
+      (box.top + row) * width + box.left,
+    );
   }
 }

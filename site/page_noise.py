@@ -41,4 +41,4 @@ def add_page_noise(image: np.ndarray, noise_std: float, seed: int, number: int) 
         seed, number: of the noise, and of the slice in its volume.
     """
     noise = draw_noise(image.size, seed, number).reshape(image.shape)
-    return np.floor(image + noise_std * noise / UNIT + 0.5).clip(0, 65535).astype(np.uint16)
+    return np.floor(image + float(noise_std) * noise / UNIT + 0.5).clip(0, 65535).astype(np.uint16)

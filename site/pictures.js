@@ -33,8 +33,10 @@ export function paintErrors(mask, truth, colours) {
     const level = RIGHT[0] + ((RIGHT[1] - RIGHT[0]) * one) / Math.max(colours.length - 1, 1);
     return [level, level, level];
   });
-  return paint(mask.length, (pixel) =>
-    (mask[pixel] === truth[pixel] ? greys : colours)[truth[pixel]]);
+  return paint(
+    mask.length,
+    (pixel) => (mask[pixel] === truth[pixel] ? greys : colours)[truth[pixel]],
+  );
 }
 
 /** Paint confidence: white where the network is sure, dark where it guesses. */
@@ -56,16 +58,26 @@ export function paintSigned(values) {
 }
 
 /** Put a picture on a canvas at a place, making the canvas as large as the slice in view. */
-export function show(canvas, pixels, { height, width }, place = { top: 0, left: 0, height, width }) {
+export function show(
+  canvas,
+  pixels,
+  { height, width },
+  place = { top: 0, left: 0, height, width },
+) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const picture = new ImageData(pixels, place.width, place.height);
   canvas.getContext("2d").putImageData(picture, place.left, place.top);
 }
 
 /** Draw a frame on a canvas: white within black, so that it is seen on any picture. */
-export function frame(canvas, { top, left, height, width }) {
+export function frame(canvas, { top, left, height, width }, thick = 1) {
   const context = canvas.getContext("2d");
-  for (const [colour, grow] of [["black", 1.5], ["white", 0.5]]) {
+  context.lineWidth = thick;
+  for (const [colour, away] of [
+    ["black", 1.5],
+    ["white", 0.5],
+  ]) {
+    const grow = away * thick;
     context.strokeStyle = colour;
     context.strokeRect(left - grow, top - grow, width + 2 * grow, height + 2 * grow);
   }
@@ -79,7 +91,7 @@ export function showLarge(canvas, pixels, { height, width }, { row, column }) {
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
-  frame(canvas, { top: LARGE * row, left: LARGE * column, height: LARGE, width: LARGE });
+  frame(canvas, { top: LARGE * row, left: LARGE * column, height: LARGE, width: LARGE }, 2);
 }
 
 function paint(length, colourOf) {

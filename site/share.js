@@ -5,13 +5,23 @@ import { writeState } from "./state.js";
 
 const FEW = 0.05; // share of wrong pixels that interfaces alone can explain
 // Of each network with many wrong pixels, and of all with few: notebook, section, what it explains.
-const EXPLANATIONS = {
+export const EXPLANATIONS = {
   clean: ["03_noisy_val", "Why? Look inside", "why a network that has never seen noise fails"],
-  repaired: ["03_noisy_val", "The same noisy slice and three networks", "what the repair leaves undone"],
-  noisy: ["outlook/07_noisy_only", "The best network for unknown noise",
-          "how to train for noise of any strength"],
-  few: ["outlook/10_trust", "Where the errors are, and whose they are",
-        "why the last wrong pixels lie at interfaces"],
+  repaired: [
+    "03_noisy_val",
+    "The same noisy slice and three networks",
+    "what the repair leaves undone",
+  ],
+  noisy: [
+    "outlook/07_noisy_only",
+    "The best network for unknown noise",
+    "how to train for noise of any strength",
+  ],
+  few: [
+    "outlook/10_trust",
+    "Where the errors are, and whose they are",
+    "why the last wrong pixels lie at interfaces",
+  ],
 };
 
 /** Return the address of a file in the repository, and of a section in it. */
@@ -24,8 +34,11 @@ export function linkTo(facts, path, section = "") {
 /** Make a link to a section of a notebook. */
 export function notebookLink(facts, notebook, section) {
   const number = notebook.match(/(\d+b?)_/)[1].replace(/^0/, "");
-  return element("a", { href: linkTo(facts, `notebooks/${notebook}.ipynb`, section) },
-    `Notebook ${number}, “${section}”`);
+  return element(
+    "a",
+    { href: linkTo(facts, `notebooks/${notebook}.ipynb`, section) },
+    `Notebook ${number}, “${section}”`,
+  );
 }
 
 export function showAddress(lab, cliff) {
@@ -34,7 +47,10 @@ export function showAddress(lab, cliff) {
     const result = cliff.results[lab.state.network];
     if (!result) return;
     const [notebook, section, what] = EXPLANATIONS[result.share > FEW ? lab.state.network : "few"];
-    $("explanation").replaceChildren(notebookLink(lab.facts, notebook, section), ` explains ${what}.`);
+    $("explanation").replaceChildren(
+      notebookLink(lab.facts, notebook, section),
+      ` explains ${what}.`,
+    );
   };
   lab.addEventListener("change", update);
   lab.addEventListener("predicted", update);
@@ -46,15 +62,21 @@ export function showAddress(lab, cliff) {
       document.execCommand("copy");
     }
     $("copy").textContent = "Copied";
-    setTimeout(() => { $("copy").textContent = "Copy address"; }, 1500);
+    setTimeout(() => {
+      $("copy").textContent = "Copy address";
+    }, 1500);
   });
   update();
 }
 
-/** Fill in the links that the document leaves open, because only facts.json knows the repository. */
+/** Fill in the links of the document, because only facts.json knows the repository. */
 export function fillLinks(facts) {
-  for (const link of document.querySelectorAll("[data-path]")) link.href = linkTo(facts, link.dataset.path);
+  for (const link of document.querySelectorAll("[data-path]"))
+    link.href = linkTo(facts, link.dataset.path);
   for (const link of document.querySelectorAll("[data-notebook]")) {
-    link.replaceWith(notebookLink(facts, link.dataset.notebook, link.dataset.section), " goes into it.");
+    link.replaceWith(
+      notebookLink(facts, link.dataset.notebook, link.dataset.section),
+      " goes into it.",
+    );
   }
 }

@@ -1,11 +1,19 @@
 // What the page shows, as it stands in its address: #slice=1001&noise=5000 ...
 
 export const PICTURES = ["errors", "mask", "confidence", "truth"];
-export const NETWORKS = { clean: "trained on clean slices", repaired: "repaired without labels",
-                          noisy: "trained with noise" };
-export const VIEWS = { "centre": "the centre", "upper-left": "upper left", "upper-right": "upper right",
-                       "lower-left": "lower left", "lower-right": "lower right",
-                       "whole": "the whole slice" };
+export const NETWORKS = {
+  clean: "trained on clean slices",
+  repaired: "repaired without labels",
+  noisy: "trained with noise",
+};
+export const VIEWS = {
+  centre: "the centre",
+  "upper-left": "upper left",
+  "upper-right": "upper right",
+  "lower-left": "lower left",
+  "lower-right": "lower right",
+  whole: "the whole slice",
+};
 const SIDE = 256; // px of the part that is shown
 const MOST_NOISE = 15000;
 
@@ -22,9 +30,12 @@ export function readState(hash, slices) {
   const [row, column] = (asked.get("pixel") ?? "").split(",").map(Number);
   const inside = row >= 1 && row <= slice.height && column >= 1 && column <= slice.width;
   return {
-    slice: slice.number, seed: number("seed", 0, 999), noise: number("noise", 5000, MOST_NOISE),
+    slice: slice.number,
+    seed: number("seed", 0, 999),
+    noise: number("noise", 5000, MOST_NOISE),
     network: one("network", Object.keys(NETWORKS), "clean"),
-    picture: one("picture", PICTURES, "errors"), view: one("view", Object.keys(VIEWS), "centre"),
+    picture: one("picture", PICTURES, "errors"),
+    view: one("view", Object.keys(VIEWS), "centre"),
     pixel: inside ? { row: Math.round(row) - 1, column: Math.round(column) - 1 } : null,
   };
 }
@@ -44,6 +55,10 @@ export function viewBox(view, height, width, stride) {
     const at = view.includes(first) ? 0 : view.includes(last) ? room : room / 2;
     return Math.floor(at / stride) * stride;
   };
-  return { top: start(height, "upper", "lower"), left: start(width, "left", "right"),
-           height: Math.min(SIDE, height), width: Math.min(SIDE, width) };
+  return {
+    top: start(height, "upper", "lower"),
+    left: start(width, "left", "right"),
+    height: Math.min(SIDE, height),
+    width: Math.min(SIDE, width),
+  };
 }

@@ -6,8 +6,17 @@ const MIN_SIDE = 16; // px
 const MAX_PIXELS = 64e6; // of a page: beyond it, a browser runs out of memory
 const MAX_PER_BYTE = 1000; // unpacked bytes per byte of the file: more is damage or malice
 const AGAIN = "Copy or export it again.";
-const TYPES = { "1:8": "uint8", "1:16": "uint16", "1:32": "uint32", "2:8": "int8", "2:16": "int16",
-                "2:32": "int32", "3:16": "float16", "3:32": "float32", "3:64": "float64" };
+const TYPES = {
+  "1:8": "uint8",
+  "1:16": "uint16",
+  "1:32": "uint32",
+  "2:8": "int8",
+  "2:16": "int16",
+  "2:32": "int32",
+  "3:16": "float16",
+  "3:32": "float32",
+  "3:64": "float64",
+};
 
 /**
  * Read one page of a TIFF file.
@@ -55,10 +64,14 @@ async function describe(image) {
   const format = first(await tag("SampleFormat", 1));
   const piece = image.isTiled ? "Tile" : "Strip";
   return {
-    height: image.getHeight(), width: image.getWidth(), bits, dtype: TYPES[`${format}:${bits}`],
+    height: image.getHeight(),
+    width: image.getWidth(),
+    bits,
+    dtype: TYPES[`${format}:${bits}`],
     samples: image.getSamplesPerPixel(),
     photometric: first(await tag("PhotometricInterpretation", 1)),
-    predictor: first(await tag("Predictor", 1)), orientation: first(await tag("Orientation", 1)),
+    predictor: first(await tag("Predictor", 1)),
+    orientation: first(await tag("Orientation", 1)),
     starts: numbers(await tag(`${piece}Offsets`, [])),
     lengths: numbers(await tag(`${piece}ByteCounts`, [])),
   };
@@ -79,28 +92,40 @@ function check(page, held, littleEndian) {
     throw new Error(`This page has ${bits} bits per pixel. Save it with 8, 16, 32 or 64 bits.`);
   }
   if (!(Math.min(height, width) >= MIN_SIDE)) {
-    throw new Error(`This page is ${height} x ${width} px. A slice must have at least ${MIN_SIDE} px `
-      + "per side.");
+    throw new Error(
+      `This page is ${height} x ${width} px. A slice must have at least ${MIN_SIDE} px ` +
+        "per side.",
+    );
   }
   const unpacked = (height * width * bits) / 8;
   if (unpacked > MAX_PER_BYTE * held) {
-    throw new Error(`This page promises ${unpacked.toLocaleString("en")} bytes of pixels, and the `
-      + `file holds ${held.toLocaleString("en")}. ${AGAIN}`);
+    throw new Error(
+      `This page promises ${unpacked.toLocaleString("en")} bytes of pixels, and the ` +
+        `file holds ${held.toLocaleString("en")}. ${AGAIN}`,
+    );
   }
   if (height * width > MAX_PIXELS) {
-    throw new Error(`This page is ${height} x ${width} px, too large for a browser. Cut a part out, `
-      + "or use python -m xraylib predict.");
+    throw new Error(
+      `This page is ${height} x ${width} px, too large for a browser. Cut a part out, ` +
+        "or use python -m xraylib predict.",
+    );
   }
   if (page.photometric === 0 && !["uint8", "uint16", "uint32"].includes(dtype)) {
-    throw new Error("This page counts from white. Save it so that brighter pixels have larger values.");
+    throw new Error(
+      "This page counts from white. Save it so that brighter pixels have larger values.",
+    );
   }
   if (page.orientation !== 1) {
-    throw new Error("This page is to be shown turned or mirrored, which not all programs do. Save it "
-      + "upright.");
+    throw new Error(
+      "This page is to be shown turned or mirrored, which not all programs do. Save it " +
+        "upright.",
+    );
   }
   if (page.predictor === 2 && !littleEndian && bits > 8) {
-    throw new Error("This file is packed in a way that is read wrongly here (big-endian with a "
-      + "predictor). Save it without compression, or in the little-endian byte order.");
+    throw new Error(
+      "This file is packed in a way that is read wrongly here (big-endian with a " +
+        "predictor). Save it without compression, or in the little-endian byte order.",
+    );
   }
   if (page.starts.some((start, piece) => !(start + page.lengths[piece] <= held))) {
     throw new Error(`This file is cut short: it ends before its pixels do. ${AGAIN}`);
@@ -115,8 +140,17 @@ function invert(data) {
 
 /** Write an 8-bit grey image as a TIFF file without compression. Returns its bytes. */
 export function writeTiff(values, height, width) {
-  const tags = [[256, 4, width], [257, 4, height], [258, 3, 8], [259, 3, 1], [262, 3, 1],
-                [273, 4, 0], [277, 3, 1], [278, 4, height], [279, 4, values.length]];
+  const tags = [
+    [256, 4, width],
+    [257, 4, height],
+    [258, 3, 8],
+    [259, 3, 1],
+    [262, 3, 1],
+    [273, 4, 0],
+    [277, 3, 1],
+    [278, 4, height],
+    [279, 4, values.length],
+  ];
   const start = 8 + 2 + 12 * tags.length + 4;
   const bytes = new Uint8Array(start + values.length);
   const view = new DataView(bytes.buffer);

@@ -23,8 +23,10 @@ LIBRARY = ROOT / "xraylib"
 CORE = sorted(LIBRARY.glob("*.py"))
 FORMATS = sorted((LIBRARY / "formats").glob("*.py"))
 WING = sorted((LIBRARY / "outlook").glob("*.py"))
-TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 BOOK = sorted((ROOT / "book").glob("*.py"))
+TOOLS = sorted([*(ROOT / "tools").rglob("*.py"), *(ROOT / "site").glob("*.py")])
+SCRIPTS = sorted([*(ROOT / "site").glob("*.*js"), *(ROOT / "site").glob("*.css"),
+                  ROOT / "site/index.html", ROOT / "tools/prove/engines.mjs"])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 CORE_LINES, FORMATS_LINES, FILE_LINES = 4_950, 1_700, 270  # the goal for the core is 3,700
 
@@ -199,6 +201,22 @@ def test_the_core_is_small(paths, most):
 @every([*CORE, *FORMATS, *WING, *TOOLS, *BOOK])
 def test_files_are_short(path):
     assert path.read_text().count("\n") <= FILE_LINES
+
+
+@every(SCRIPTS)
+def test_the_files_of_the_page_are_short_and_say_what_they_hold(path):
+    text = path.read_text()
+    assert text.count("\n") <= FILE_LINES
+    if path.suffix in (".js", ".mjs"):
+        assert text.startswith("// ") and max(map(len, text.splitlines())) <= 100
+
+
+def test_the_page_names_no_host_and_its_packages_come_from_the_registry():
+    """Addresses stand in facts.json; npm asks the registry that the computer is set up for."""
+    for path in SCRIPTS:
+        assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text()), path
+    lock = (ROOT / "site/package-lock.json").read_text()
+    assert '"resolved"' not in lock and lock.count('"integrity"') > 20
 
 
 # -- docstrings ------------------------------------------------------------------------------------
