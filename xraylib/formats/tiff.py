@@ -102,13 +102,12 @@ class Page:
     def sparse(self, step: int) -> np.ndarray:
         """Read every step-th pixel of every step-th row, without holding all rows if possible."""
         height, width = self.shape
-        if self.offset is None:
-            band = height if self._is_png() else -(-BAND // width)
-            starts = range(0, height, band)
-            return np.concatenate([self.rows(
-                top, min(top + band, height))[-top % step::step, ::step].copy() for top in starts])
-        return np.concatenate([self.rows(row, row + 1)[:, ::step]
-                               for row in range(0, height, step)])
+        if self.offset is not None:
+            return np.concatenate([self.rows(row, row + 1)[:, ::step]
+                                   for row in range(0, height, step)])
+        band = height if _begins(self.file).startswith(PNG) else -(-BAND // width)
+        return np.concatenate([self.rows(top, min(top + band, height))[-top % step::step, ::step]
+                               .copy() for top in range(0, height, band)])
 
     def check_unchanged(self) -> None:
         """Raise `DataError` if the file was written to after it was opened."""
@@ -116,22 +115,17 @@ class Page:
             raise DataError(f"{self.file} was changed while it was read. Wait until the program "
                             "that writes it has ended, then name a new folder.")
 
-    def _is_png(self) -> bool:
-        """Whether the file is a PNG, of which all rows are unpacked at once."""
-        return _begins(self.file).startswith(PNG)
-
     def _unpacked(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop - 1 as the file holds them, (rows, W) or (rows, W, samples)."""
         try:
-            if self._is_png():
+            if _begins(self.file).startswith(PNG):
                 with (warnings.catch_warnings(action="ignore"),
                       Image.open(self.file, formats=["PNG"]) as image):
                     return np.asarray(image)[start:stop]
             with tifffile.TiffFile(self.file) as tif:
                 page: Any = tif.pages[self.index]
-                if self.plane is None:
-                    return _decode_rows(page, start, stop)
-                return page.asarray()[self.plane, start:stop]
+                return (_decode_rows(page, start, stop) if self.plane is None else
+                        page.asarray()[self.plane, start:stop])
         except Exception as error:
             raise DataError(f"{self.file}, page {self.index + 1} cannot be read "
                             f"({one_line_message(error)}). {AGAIN}") from error
