@@ -199,6 +199,11 @@ def test_files_are_short(path):
     assert path.read_text().count("\n") <= FILE_LINES
 
 
+def test_every_module_of_formats_has_its_tests_in_the_folder_of_that_name():
+    tests = {path.name for path in (ROOT / "tests/formats").glob("*.py")}
+    assert tests == {f"test_{path.stem}.py" for path in FORMATS if path.stem != "__init__"}
+
+
 # -- docstrings ------------------------------------------------------------------------------------
 
 
