@@ -17,7 +17,7 @@ import torch
 from conftest import a_network
 
 from xraylib import tiles, volumes
-from xraylib.errors import DataError
+from xraylib.errors import DataError, WeightsError
 from xraylib.files import create_exclusively
 from xraylib.formats.tiff import open_volume
 from xraylib.inference import fuse_batch_norm, logits_of, predict, save_weights
@@ -322,6 +322,18 @@ def test_slices_of_a_killed_worker_are_done_by_another(weights, tmp_path):
     paths = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "alone")
     assert len(paths) == 60
     assert all(path.read_bytes() == (tmp_path / "out" / path.name).read_bytes() for path in paths)
+
+
+def test_weights_too_large_for_finite_predictions_are_one_error(tmp_path, out):
+    """Defect: every pixel became the first phase."""
+    model = a_network()
+    model.head.weight.data.fill_(3e38)
+    save_weights(model, tmp_path / "w.safetensors")
+    tifffile.imwrite(tmp_path / "s.tif", volume(), photometric="minisblack")
+    with pytest.raises(WeightsError, match="gives numbers that are not finite for .*s.tif: its "
+                                           "weights are too large. Train the network again"):
+        volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", out)
+    assert not list(out.glob("*.tif"))
 
 
 def test_ctrl_c_says_how_to_go_on(weights, tmp_path):
