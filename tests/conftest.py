@@ -1,4 +1,4 @@
-"""What several test files share: a small labelled data set, and a home of its own for each test."""
+"""What several test files share: small data and networks, and a home of its own for each test."""
 
 import io
 from pathlib import Path
@@ -8,9 +8,12 @@ import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 from xraylib.data import Slices, save_slices
+from xraylib.inference import save_weights
 from xraylib.synthetic import Material, Sample, generate_chunks
+from xraylib.unet import UNet
 
 
 def blobs(n: int, height: int, width: int, seed: int = 0) -> Slices:
@@ -29,6 +32,19 @@ def generate(n: int, size: int, seed: int = 0, start: int = 0,
     chunks = list(generate_chunks(n, size, seed, start, material or Material()))
     return Sample(*(np.concatenate([getattr(chunk, name) for chunk in chunks])
                     for name in ("images", "labels", "truth")))
+
+
+def a_network(padding="same"):
+    """A network with running statistics, whose prediction has all three phases."""
+    torch.manual_seed(0)
+    model = UNet(4, 2, padding=padding)
+    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
+    for _ in range(20):
+        model(torch.randn(2, 1, 64, 64) * 8000 + 30000)
+    model.eval()
+    with torch.inference_mode():
+        model.head.bias -= model(torch.randn(1, 1, 64, 64) * 8000 + 30000).mean((0, 2, 3))
+    return model
 
 
 class Harmful:
@@ -67,6 +83,13 @@ def folder(tmp_path):
     """A labelled data set of 40 slices of 48 x 40 on disk."""
     save_slices(blobs(40, 48, 40), tmp_path / "set")
     return tmp_path / "set"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """The file of `a_network`."""
+    save_weights(a_network(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
 
 
 @pytest.fixture

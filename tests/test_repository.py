@@ -219,6 +219,11 @@ def test_the_page_names_no_host_and_its_packages_come_from_the_registry():
     assert '"resolved"' not in lock and lock.count('"integrity"') > 20
 
 
+def test_every_module_of_formats_has_its_tests_in_the_folder_of_that_name():
+    tests = {path.name for path in (ROOT / "tests/formats").glob("*.py")}
+    assert tests == {f"test_{path.stem}.py" for path in FORMATS if path.stem != "__init__"}
+
+
 # -- docstrings ------------------------------------------------------------------------------------
 
 
@@ -325,13 +330,14 @@ def test_the_documented_cluster_scripts_make_a_job_script(name):
              if (ROOT / file).exists()]
     blocks = re.findall(r"```python\n(.*?)```", "\n".join(texts), re.DOTALL)
     (block,) = [block for block in blocks if f"{name}Cluster" in block]
-    code = block.replace('if __name__ == "__main__":', "if True:")
-    code = code.replace('"port": 8786', '"port": 0')
+    code = block.replace('"port": 8786', '"port": 0').replace("127.0.0.1:8787", "127.0.0.1:0")
     code = code.replace("cluster.adapt(minimum=1, maximum=20)", "script = cluster.job_script()")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         scope: dict = {}
         exec(code, scope)
+        server = scope["cluster"].scheduler.http_server
+        assert {each.getsockname()[0] for each in server._sockets.values()} == {"127.0.0.1"}
         scope["cluster"].close()
     assert "--scheduler tcp://" in printed.getvalue()
     assert "OMP_NUM_THREADS=4" in scope["script"] and "--lifetime 225m" in scope["script"]

@@ -14,9 +14,10 @@ import psutil
 import pytest
 import tifffile
 import torch
+from conftest import a_network
 
 from xraylib import tiles, volumes
-from xraylib.errors import DataError
+from xraylib.errors import DataError, WeightsError
 from xraylib.files import create_exclusively
 from xraylib.formats.tiff import open_volume
 from xraylib.inference import fuse_batch_norm, logits_of, predict, save_weights
@@ -24,28 +25,9 @@ from xraylib.outlook.stacks import UNet3D, UNet25D
 from xraylib.unet import UNet
 
 
-def a_network(padding="same"):
-    """A network with running statistics, whose prediction has all three phases."""
-    torch.manual_seed(0)
-    model = UNet(4, 2, padding=padding)
-    model.grey.copy_(torch.tensor([30000.0, 8000.0]))
-    for _ in range(20):
-        model(torch.randn(2, 1, 64, 64) * 8000 + 30000)
-    model.eval()
-    with torch.inference_mode():
-        model.head.bias -= model(torch.randn(1, 1, 64, 64) * 8000 + 30000).mean((0, 2, 3))
-    return model
-
-
 @pytest.fixture(params=["same", "valid"])
 def model(request):
     return a_network(request.param)
-
-
-@pytest.fixture
-def weights(tmp_path):
-    save_weights(a_network(), tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
 
 
 @pytest.fixture
@@ -342,9 +324,21 @@ def test_slices_of_a_killed_worker_are_done_by_another(weights, tmp_path):
     assert all(path.read_bytes() == (tmp_path / "out" / path.name).read_bytes() for path in paths)
 
 
+def test_weights_too_large_for_finite_predictions_are_one_error(tmp_path, out):
+    """Defect: every pixel became the first phase."""
+    model = a_network()
+    model.head.weight.data.fill_(3e38)
+    save_weights(model, tmp_path / "w.safetensors")
+    tifffile.imwrite(tmp_path / "s.tif", volume(), photometric="minisblack")
+    with pytest.raises(WeightsError, match="gives numbers that are not finite for .*s.tif: its "
+                                           "weights are too large. Train the network again"):
+        volumes.predict_volume(tmp_path / "w.safetensors", tmp_path / "s.tif", out)
+    assert not list(out.glob("*.tif"))
+
+
 def test_ctrl_c_says_how_to_go_on(weights, tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")
-    process = command(weights, tmp_path / "s.tif", tmp_path / "out")
+    process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--tile", "32")
     while not list((tmp_path / "out").glob("*.tif")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)

@@ -83,10 +83,7 @@ def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[An
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder`, unless another process is faster.
-
-    Parents of `folder` are created, and removed again if the block ends in an error.
-    """
+    """Yield a temporary folder that becomes `folder`, unless another process is faster."""
     new = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +97,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                     raise
     finally:
         for parent in new:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # it holds something: there was no error
                 parent.rmdir()
 
 

@@ -81,9 +81,8 @@ class Run:
     def snapshots(self) -> dict[int, Callable[[], UNet]]:
         """Return loaders of the networks kept during training, by step, else of the best one."""
         name = f"{self.published}-snapshots" if self.published else "epochs"
-        steps = [int(row["step"]) for row in self.history]
         files = {step: self.weights_file.with_name(name) / f"{step:06d}.safetensors"
-                 for step in steps}
+                 for step in (int(row["step"]) for row in self.history)}
         best = int(max(self.history, key=lambda row: row["dice"])["step"])
         return {step: partial(load_weights, path) for step, path in files.items()
                 if path.exists()} or {best: self.model}

@@ -41,10 +41,7 @@ def percent(values: Sequence[float]) -> str:
 
 
 def signed(values: Sequence[float]) -> str:
-    """Return the mean of differences ± their standard deviation, with a sign: '+23.7 ± 3.0'.
-
-    Values that are not finite are left out; '–' if there is no other.
-    """
+    """Return the mean of finite differences ± their standard deviation: '+23.7 ± 3.0', or '–'."""
     values = [value for value in values if isfinite(value)]
     if not values:
         return "–"

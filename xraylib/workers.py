@@ -161,8 +161,7 @@ def serve_cluster(workers: int, folder: str, timeout: float) -> None:
     """Print the address of a scheduler with local workers, and run them until the input ends.
     Args:
         workers, folder: Number of workers, and where they keep their temporary files.
-        timeout: Seconds after which this process ends if they have not started. Where the system
-            refuses threads, Dask may wait for ever.
+        timeout: Seconds for them to start. Where the system refuses threads, Dask waits for ever.
     """
     faulthandler.dump_traceback_later(timeout, exit=True)
     import dask

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -24,6 +25,7 @@ from .tiff_checks import AGAIN, TRUNCATED, check_pages, check_promise, check_sid
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = tuple(order + kind for order in (b"II", b"MM") for kind in (b"*\0", b"\0*", b"+\0", b"\0+"))
+BAND = 2**22  # pixels that are unpacked at once where only some are wanted
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own errors say what is wrong
 
 
@@ -86,7 +88,7 @@ class Page:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Read rows start..stop - 1, (rows, W), brighter with larger values, or `DataError`."""
         if self.offset is None:
-            return self._from_file(self._unpacked()[start:stop])
+            return self._from_file(self._unpacked(start, stop))
         count, row = (stop - start) * self.shape[1], self.shape[1] * self.stored.itemsize
         found = np.fromfile(self.file, self.stored, count, offset=self.offset + start * row)
         if found.size < count:
@@ -99,10 +101,13 @@ class Page:
 
     def sparse(self, step: int) -> np.ndarray:
         """Read every step-th pixel of every step-th row, without holding all rows if possible."""
-        if self.offset is None:
-            return self.whole()[::step, ::step]
-        return np.concatenate([self.rows(row, row + 1)[:, ::step]
-                               for row in range(0, self.shape[0], step)])
+        height, width = self.shape
+        if self.offset is not None:
+            return np.concatenate([self.rows(row, row + 1)[:, ::step]
+                                   for row in range(0, height, step)])
+        band = height if _begins(self.file).startswith(PNG) else -(-BAND // width)
+        return np.concatenate([self.rows(top, min(top + band, height))[-top % step::step, ::step]
+                               .copy() for top in range(0, height, band)])
 
     def check_unchanged(self) -> None:
         """Raise `DataError` if the file was written to after it was opened."""
@@ -110,16 +115,17 @@ class Page:
             raise DataError(f"{self.file} was changed while it was read. Wait until the program "
                             "that writes it has ended, then name a new folder.")
 
-    def _unpacked(self) -> np.ndarray:
-        """All pixels as the file holds them, (H, W) or (H, W, samples)."""
+    def _unpacked(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop - 1 as the file holds them, (rows, W) or (rows, W, samples)."""
         try:
             if _begins(self.file).startswith(PNG):
                 with (warnings.catch_warnings(action="ignore"),
                       Image.open(self.file, formats=["PNG"]) as image):
-                    return np.asarray(image)
+                    return np.asarray(image)[start:stop]
             with tifffile.TiffFile(self.file) as tif:
-                found = tif.pages[self.index].asarray()
-                return found if self.plane is None else found[self.plane]
+                page: Any = tif.pages[self.index]
+                return (_decode_rows(page, start, stop) if self.plane is None else
+                        page.asarray()[self.plane, start:stop])
         except Exception as error:
             raise DataError(f"{self.file}, page {self.index + 1} cannot be read "
                             f"({one_line_message(error)}). {AGAIN}") from error
@@ -137,6 +143,20 @@ class Page:
             found = found[..., 0]
         found = found.astype(self.dtype, copy=False)
         return self.white - found if self.white else found
+
+
+def _decode_rows(page: Any, start: int, stop: int) -> np.ndarray:
+    """Decode the strips or tiles that hold rows start..stop - 1 of a page."""
+    found = np.empty((stop - start, *page.shape[1:]), page.dtype)
+    (height, *_), (_, beside, *_) = page.chunks, page.chunked
+    for index in range(start // height * beside, -(-stop // height) * beside):
+        page.parent.filehandle.seek(page.dataoffsets[index])
+        packed = page.parent.filehandle.read(page.databytecounts[index])
+        part, (_, _, y, x, _), _ = page.decode(packed, index, jpegtables=page.jpegtables)
+        top, end = max(y, start), min(y + part.shape[1], stop)
+        into = found[top - start:end - start, x:x + part.shape[2]]
+        into[:] = part[0, top - y:end - y, :into.shape[1]].reshape(into.shape)
+    return found
 
 
 def open_pages(path: Path, colours: bool = False) -> list[Page]:

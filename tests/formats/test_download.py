@@ -26,7 +26,7 @@ from xraylib.formats import download
 from xraylib.formats.layouts import DATASET_FILE, read_dataset_file
 
 resource = pytest.importorskip("resource")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ZIP, KEPT_ZIP = "/images.zip", ".partial/SOCPristineTiffs.zip"
 FIRST, LABEL = "data/SOCprist0001.tiff", "labels/slice__002.tif"
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from test_volumes import a_network, command, volume
+from conftest import a_network
+from test_volumes import command, volume
 
 from xraylib import volumes
 from xraylib.data import Phases
@@ -18,12 +19,6 @@ from xraylib.inference import predict, save_weights
 from xraylib.volumes import predict_volume
 
 VOXEL = (50.0, 20.0, 18.4)  # z, y, x in nm: all differ
-
-
-@pytest.fixture
-def weights(tmp_path):
-    save_weights(a_network(), tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Image files of every kind: what is written is read, and what is damaged is refused."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -86,7 +87,9 @@ KINDS: dict[str, tuple[np.ndarray, dict, np.ndarray]] = {
     "BigTIFF": (SLICES, BLACK | {"bigtiff": True}, SLICES),
     "tiles": (SLICES, BLACK | {"tile": (16, 16)}, SLICES),
     "strips": (SLICES, BLACK | {"rowsperstrip": 3}, SLICES),
-    "packed": (SLICES, BLACK | {"compression": "lzw", "predictor": True}, SLICES),
+    **{f"packed {name}": (SLICES, BLACK | {"compression": "lzw", "predictor": True} | form, SLICES)
+       for name, form in (("whole", {}), ("in strips", {"rowsperstrip": 7}),
+                          ("in tiles", {"tile": (32, 16)}))},
     "ImageJ's slices": (SLICES, {"imagej": True, "metadata": {"axes": "ZYX"}}, SLICES),
     "ImageJ's points in time": (SLICES, {"imagej": True, "metadata": {"axes": "TYX"}}, SLICES),
     "ImageJ's format beyond 4 GB": (
@@ -97,7 +100,8 @@ KINDS: dict[str, tuple[np.ndarray, dict, np.ndarray]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_read_pixel_by_pixel(tmp_path, kind):
+def test_every_kind_is_read_pixel_by_pixel(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(tiff, "BAND", 300)
     written, options, expected = KINDS[kind]
     tifffile.imwrite(tmp_path / "stack.tif", written, **options)
     pages = tiff.open_volume(tmp_path / "stack.tif")
@@ -108,6 +112,20 @@ def test_every_kind_is_read_pixel_by_pixel(tmp_path, kind):
         for found, right in ((page.whole(), array), (page.rows(5, 9), array[5:9]),
                              (page.sparse(3), array[::3, ::3])):
             assert found.dtype == array.dtype and np.array_equal(found, right)
+
+
+@pytest.mark.parametrize("form", [{}, {"tile": (64, 64)}, {"compression": None}])
+def test_a_few_pixels_of_a_large_page_need_little_memory(tmp_path, monkeypatch, form):
+    """Defect: a sample of 65,536 pixels unpacked all 128 MB of a page and more."""
+    monkeypatch.setattr(tiff, "BAND", 2**16)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2000, 2000), np.uint16),
+                     **{"compression": "zlib"} | form)
+    (page,) = tiff.open_pages(tmp_path / "a.tif")
+    tracemalloc.start()
+    page.sparse(16)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2_000_000
 
 
 @pytest.mark.filterwarnings("ignore:.*stored as RGB:DeprecationWarning")
