@@ -49,6 +49,7 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(shell find xraylib -name '*.py') | .venv/rea
 	@mv $(@:.ipynb=.part.ipynb) $@
 
 .venv/ready: pyproject.toml tests/no-deps.txt
+	@echo "Installing 2 GB or more into .venv; this takes some minutes."
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(PIP) --editable ".[notebooks,test,cluster,export,book]"

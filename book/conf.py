@@ -49,6 +49,7 @@ html_theme_options = {
     },
     "navbar_persistent": [],  # the search field is in the sidebar
     "show_toc_level": 2,
+    "footer_content_items": ["copyright.html"],
     "article_footer_items": ["cite.html"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

@@ -137,29 +137,47 @@ def describe_figures(app: Sphinx, document: nodes.document) -> None:
             image = found
 
 
+def keep_together(app: Sphinx, document: nodes.document) -> None:
+    """Let no line end inside "99 ± 1" of a table, nor inside "U-Net" or "X-ray" of a heading."""
+    for kind, old, new in ((nodes.entry, " ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
+                           (nodes.title, "-", "\N{NON-BREAKING HYPHEN}")):
+        for element in document.findall(kind):
+            for text in list(element.findall(nodes.Text)):
+                text.parent.replace(text, nodes.Text(text.replace(old, new)))
+
+
 # -- glossary --------------------------------------------------------------------------------------
 
 
 def glossary_terms(text: str) -> dict[str, tuple[str, str]]:
     """Return the anchor and the meaning of every term of the glossary, and of its other names."""
     terms = {}
-    for names, other, meaning in ENTRY.findall(text):
-        first = names.split(", ")[0]
-        anchor = f"term-{nodes.make_id(first) or 'plus-minus'}"
+    for title, other, meaning in ENTRY.findall(text):
+        names = split_names(title)
+        anchor = f"term-{nodes.make_id(names[0]) or 'plus-minus'}"
         plain = re.sub(r"[*`]|\]\([^)]*\)|\[", "", meaning)
-        also = [] if other.startswith("of ") or not other else other.split(", ")
-        for name in [*names.split(", "), *also]:
-            terms[name.lower()] = anchor, plain
+        names += [] if other.startswith("of ") else split_names(other)
+        terms |= {name: (anchor, plain) for name in names}
     return terms
+
+
+def split_names(title: str) -> list[str]:
+    """Return the names in "name, other name (ABBREVIATION)", as `plain_name` writes them."""
+    return [plain_name(name) for name in re.split(r", | \(|\)", title) if name]
+
+
+def plain_name(name: str) -> str:
+    """Return a name in lower case and with straight apostrophes; Sphinx curls them."""
+    return name.lower().replace("’", "'")
 
 
 def mark_terms(document: nodes.document, terms: dict[str, tuple[str, str]]) -> None:
     """Give every term on the glossary's own page its anchor."""
     for item in document.findall(nodes.list_item):
         strong = next(iter(item.findall(nodes.strong)), None)
-        name = strong.astext().split(", ")[0].lower() if strong else ""
-        if name in terms:
-            item["ids"].append(terms[name][0])
+        names = split_names(strong.astext()) if strong else []
+        if names and names[0] in terms:
+            item["ids"].append(terms[names[0]][0])
 
 
 def link_terms(app: Sphinx, document: nodes.document) -> None:
@@ -177,7 +195,7 @@ def link_terms(app: Sphinx, document: nodes.document) -> None:
         parts: list[nodes.Node] = []
         rest = str(text)
         while match := first_term(rest, left):
-            anchor, meaning = left[match[1].lower()]
+            anchor, meaning = left[plain_name(match[1])]
             left = {name: entry for name, entry in left.items() if entry[0] != anchor}
             link = nodes.reference("", match[0], refuri=f"{glossary}#{anchor}", internal=True,
                                    reftitle=meaning, classes=["term"])
@@ -190,6 +208,7 @@ def link_terms(app: Sphinx, document: nodes.document) -> None:
 def first_term(text: str, terms: dict[str, tuple[str, str]]) -> re.Match[str] | None:
     """Return the first of these terms in a text, in the singular or plural, the longest first."""
     names = "|".join(re.escape(name) for name in sorted(terms, key=len, reverse=True))
+    names = names.replace("'", "['’]")
     pattern = rf"(?<![\w-])({names or '(?!)'})(?:s|es)?(?![\w-])"
     return re.search(pattern, text, re.IGNORECASE)
 
@@ -219,6 +238,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx when to call these functions."""
     app.connect("source-read", prepare_source)
     app.connect("doctree-read", describe_figures)
+    app.connect("doctree-read", keep_together)
     app.connect("doctree-read", link_terms)
     app.connect("html-page-context", add_citation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -134,6 +134,7 @@ def test_the_live_page_is_opened_at_the_noise_of_the_panel(source, parameters, n
 def test_a_term_is_found_in_the_plural_and_the_longest_first():
     terms = pages.glossary_terms("- **batch**: a.\n- **batch norm** (BN): `b` [c](d).\n- **±**: e.")
     assert terms["bn"] == terms["batch norm"] == ("term-batch-norm", "b c.")
+    assert pages.split_names("Boundary (TPB)") == ["boundary", "tpb"]
     assert terms["±"][0] == "term-plus-minus"
     assert pages.first_term("Two Batches of batch norms", terms)[0] == "Batches"
     assert pages.first_term("x batch norms", terms)[0] == "batch norms"
