@@ -116,7 +116,7 @@ def outlook_tables() -> list[str]:
         "Look at the last column: one clean slice with noise in training comes close to 400 noisy "
         "slices.\n\n" + markdown_table(["trained on", "clean", "noise 5000"], single),
         "## Which noise to train on (notebook 7)\n\nDice on the test set with added noise, in per "
-        "cent. The last row holds everywhere.\n\n"
+        "cent. Look along the last row: it hardly falls.\n\n"
         + markdown_table(["trained on", *(f"noise {level}" for level in levels)], robust),
         "## The third dimension (notebook 9)\n\nDice in per cent, and the error of the "
         "triple-phase boundary in per cent, at three noise levels. 2.5-D has the best Dice at "
@@ -124,8 +124,8 @@ def outlook_tables() -> list[str]:
             ["network", *(f"noise {std}, {what}" for std in (0, 5000, 15000)
                           for what in ("Dice", "boundary"))], depth),
         "## Other methods (notebook 10)\n\nDice on five test slices, in per cent, after learning "
-        "from five labelled slices. Compare the columns where the noise was not seen in "
-        "training.\n\n" + markdown_table(
+        "from five labelled slices. Compare the column *learned clean, shown noise 5000*: "
+        "there the network is last.\n\n" + markdown_table(
             ["method", *(f"learned {a}, shown {b}" for a in ("clean", "noise 5000")
                          for b in ("clean", "noise 5000"))], classical)]
 
@@ -145,9 +145,9 @@ def page() -> str:
         "deviation over three runs with different seeds. Two conditions differ when the 95 % "
         "interval of their paired difference leaves out 0; the pairs are the same slices and the "
         "same seeds.",
-        "## Built-in slices, beside the poster\n\nCompare the columns *poster* and *validation*. "
-        "The poster's numbers are single runs. The test set is another sample, on which nothing "
-        "was chosen.\n\n" + main_table(),
+        "## Built-in slices compared with the poster\n\nCompare the columns *poster* and "
+        "*validation*. The poster's numbers are single runs. The test set is another sample, by "
+        "which nothing was chosen.\n\n" + main_table(),
         "## Real slices\n\nThe first 250 of the 500 real slices; the last 25 are the test set, "
         "and a gap of ten separates them. The recipe was tuned on these 250 slices, test set "
         "included, so small differences prove nothing. No figure and no weight of the real slices "
@@ -156,7 +156,7 @@ def page() -> str:
         "- **The network is robust if it has seen noise.** Trained on clean and noisy slices, it "
         f"scores {facts['noise-trained on noise']} on noisy slices. On clean slices it loses "
         f"{facts['cost of noise']} (95 % interval of the change "
-        f"{facts['interval of the cost']}): real, but far too small to matter.\n"
+        f"{facts['interval of the cost']}): statistically significant, but far too small to matter.\n"
         f"- **A network that has not seen noise fails**: {facts['clean-trained on noise']} on "
         "noisy slices. The cause is batch norm. With statistics from ten noisy slices the same "
         f"weights score {facts['repaired on noise']}, without a label.\n"
@@ -170,8 +170,8 @@ def page() -> str:
         f"{facts['both halves without pore']}.\n"
         "- *More training makes it worse.* The poster's recipe, on a smaller network, scores "
         f"{facts['poster recipe at best']} at best and {facts['poster recipe at the end']} at the "
-        "end. The best is an early "
-        "jump; over the second half of training nothing declines (notebook 3, appendix).",
+        "end. The best value is a short jump early in training. The score does not fall over the "
+        "second half of training (notebook 3, appendix).",
         *outlook_tables()]) + "\n"
 
 
