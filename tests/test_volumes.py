@@ -149,6 +149,16 @@ def predicted(weights, tmp_path):
     return again(weights, tmp_path)
 
 
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_mask_that_was_edited_in_place_is_not_counted_as_done(weights, tmp_path, stack):
+    tifffile.imwrite(tmp_path / "in.tif", volume(), photometric="minisblack")
+    arguments = weights, tmp_path / "in.tif", tmp_path / "out"
+    mask = volumes.predict_volume(*arguments, stack=stack)[-1]
+    tifffile.memmap(mask, mode="r+")[..., 5, 5] = 99
+    with pytest.raises(DataError, match=rf"{mask.name} exists and was not made of .*in.tif in its"):
+        volumes.predict_volume(*arguments, stack=stack)
+
+
 @pytest.mark.parametrize("network", [UNet3D, UNet25D])
 def test_what_was_made_with_another_neighbour_is_not_counted_as_done(tmp_path, network):
     """The fourth of six slices changes, its segmentation is missing: its neighbours are refused."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,18 +51,23 @@ def provenance_tags(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[
         range(index, index + 1), len(pages))])) for index in range(len(pages))]
 
 
+def _pixel_digest(images: Iterable[np.ndarray]) -> str:
+    """Return a text that changes with any pixel of some images."""
+    digest = hashlib.blake2b(digest_size=8)
+    for image in images:
+        digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
 def has_provenance(path: Path, tag: str) -> bool:
-    """Tell whether a TIFF or PNG of a segmentation carries this tag and is complete."""
+    """Tell whether a TIFF of a segmentation has this tag and unchanged pixels, or a PNG the tag."""
     try:
         if path.suffix == ".png":
             content = read_regular(path)
             return tag.encode() in content and content.endswith(PNG_END)
         with tifffile.TiffFile(path if path.is_file() else "") as tif:
-            last: Any = tif.pages[-1]
-            end = last.dataoffsets[-1] + last.databytecounts[-1]
-            tif.filehandle.seek(tif.pages.next_page_offset or 0)  # 0 there: it is the last page
-            whole = tif.filehandle.read(tif.tiff.offsetsize) == bytes(tif.tiff.offsetsize)
-            return tif.pages.first.software == tag and whole and end <= tif.filehandle.size
+            pixels: Iterator[Any] = (page.asarray() for page in tif.pages)
+            return tif.pages.first.software == f"{tag}, {_pixel_digest(pixels)}"
     except Exception:  # a foreign or damaged file can fail anywhere in the reader
         return False
 
@@ -99,7 +104,7 @@ def write_image(path: Path, array: np.ndarray, axes: str, voxel_nm: Voxel | None
         scale |= resolution_tags(like)
     path.parent.mkdir(exist_ok=True)
     with atomic_file(path) as file:
-        tifffile.imwrite(file, array, software=tag or None, **scale)
+        tifffile.imwrite(file, array, software=tag and f"{tag}, {_pixel_digest([array])}", **scale)
 
 
 def scale_tags(voxel_nm: Voxel | None, axes: str) -> dict[str, Any]:
@@ -126,10 +131,10 @@ def write_stack(path: Path, slices: Sequence[Path], voxel_nm: Voxel | None, tag:
         units = {f"{name}Unit": "nm" for name in sizes}
         options = {"ome": True, "bigtiff": True, "photometric": "minisblack",
                    "metadata": {"axes": "ZYX"} | sizes | units}
-    pixels: Iterator[Any] = (tifffile.memmap(file, mode="r") for file in slices)
+    pixels, hashed = ((tifffile.memmap(file, mode="r") for file in slices) for _ in range(2))
     with atomic_file(path) as file:
         tifffile.imwrite(file, pixels, shape=(len(slices), *first.shape), dtype=first.dtype,
-                         software=tag, **options)
+                         software=f"{tag}, {_pixel_digest(hashed)}", **options)
 
 
 def write_preview(page: Page, out: Output, phases: Phases) -> None:
