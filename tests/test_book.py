@@ -124,9 +124,11 @@ def test_gathered_pages_are_those_of_the_repository(tmp_path):
 # -- what changes on the way into the book ---------------------------------------------------------
 
 
-def test_links_to_code_lead_to_the_repository_and_others_stay():
+def test_links_to_code_lead_to_the_repository_and_others_stay(tmp_path):
+    gather(tmp_path / "pages")
+
     def changed(text):
-        return pages.prepare_markdown(text, "docs/architecture", ROOT)
+        return pages.prepare_markdown(text, "docs/architecture", tmp_path / "pages")
 
     folder, file = (f"https://github.com/{repository()}/{kind}/main/" for kind in ("tree", "blob"))
     assert changed("[a](own-data.md#b)") == "[a](own-data.md#b)"
