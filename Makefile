@@ -2,8 +2,8 @@
 #                (DATA=folder PROFILE=laptop SEED=0 NAMES="02_noisy_train outlook/10_trust"
 #                PARAMETERS="-p noise_std 3000"; the folder's name may hold spaces)
 # make test      lint, types, tests, and all notebooks in the tiny profile
-# make book      build the book: build/book/, with the live page if it is built
 # make lab       open JupyterLab on the notebooks
+# make book      build the book: build/book/, with the live page if it is built
 # make publish   train the runs of data/published (three hours), then execute the notebooks in place
 # make bench     measure the speeds of tools/bench/RESULTS.md (DATA=folder of real slices)
 # make prove     run the heavy proofs that CI leaves out (DATA=folder of real slices)
@@ -30,7 +30,7 @@ data_path := $(shell cd -- $(call quoted,$(DATA)) >/dev/null 2>&1 && pwd || prin
 data_name := $(call slug,$(shell basename -- $(call quoted,$(data_path))))-$(firstword $(shell printf %s $(call quoted,$(data_path)) | cksum))
 OUT := runs/notebooks/$(PROFILE)-seed$(SEED)$(if $(DATA),-$(data_name))$(if $(PARAMETERS),$(call slug,$(PARAMETERS)))
 
-.PHONY: run test book lab publish bench prove address browser chromium clean
+.PHONY: run test lab publish bench prove address browser chromium clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -61,9 +61,6 @@ test: .venv/ready browser
 	$(BIN)/python tools/prepare_notebooks.py build/nbval
 	XRAYLIB_HOME="$(CURDIR)/build" $(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax build/nbval
 
-book: .venv/ready
-	$(BIN)/python tools/build_book.py
-
 browser: .venv/ready
 	@$(BIN)/python tools/check_browser.py
 
@@ -78,6 +75,10 @@ publish: .venv/ready
 	for name in $(NAMES) $(OUTLOOK); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
+
+.PHONY: book
+book: .venv/ready
+	$(BIN)/python tools/build_book.py
 
 bench: .venv/ready
 	for name in start steps threads sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
