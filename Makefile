@@ -70,15 +70,15 @@ chromium: .venv/ready
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
+.PHONY: book
+book: .venv/ready
+	$(BIN)/python tools/build_book.py
+
 publish: .venv/ready
 	$(BIN)/python tools/publish.py
 	for name in $(NAMES) $(OUTLOOK); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
 	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
-
-.PHONY: book
-book: .venv/ready
-	$(BIN)/python tools/build_book.py
 
 bench: .venv/ready
 	for name in start steps threads sliders sweeps; do $(BIN)/python tools/bench/$$name.py || exit 1; done
