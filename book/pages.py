@@ -46,7 +46,7 @@ def prepare_markdown(text: str, docname: str, source: Path) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(docname), match[1]))
         if path == "README.md":
             return f"{up(docname)}index.md"
-        if (source / path).is_file():
+        if (source / path).is_file() or not (ROOT / path).exists():  # a page, or Sphinx complains
             return match[0]
         kind = "tree" if (ROOT / path).is_dir() else "blob"
         return f"https://github.com/{repository()}/{kind}/main/{path}{match[2] or ''}"

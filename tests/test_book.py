@@ -7,15 +7,17 @@ import functools
 import http.server
 import re
 import shutil
+import subprocess
 import threading
 from collections import Counter
 
+import check_book
 import nbformat
 import pages
 import pytest
 from address import ROOT, book_address, repository
 from build_book import build, gather
-from check_book import Page, problems
+from check_book import Page, problems, summary
 from playwright.sync_api import sync_playwright
 
 LIVE = '<!DOCTYPE html><html><head><title>Live</title></head><body id="live">live</body></html>'
@@ -67,7 +69,7 @@ def look_at_a_notebook(name, notebook, text):
 
 
 def search_and_count_foreign_requests(book):
-    """Search as a reader does, and see whom the browser calls."""
+    """Open every page on a narrow screen, search as a reader does, and see whom Chromium calls."""
     handler = functools.partial(QuietHandler, directory=str(book))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -78,9 +80,9 @@ def search_and_count_foreign_requests(book):
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 800})
         page.on("request", lambda request: called.append(request.url))
-        for name in ("index", "start", "notebooks/01_baseline", "docs/results"):
-            page.goto(f"{home}{name}.html")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        for path in check_book.pages(book):
+            page.goto(home + path.relative_to(book).as_posix())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
         page.goto(f"{home}search.html?q=percolated")
         page.locator("#search-results li a").first.wait_for()
         found = page.locator("#search-results li a").all_inner_texts()
@@ -96,6 +98,22 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Print nothing."""
 
 
+def test_a_link_of_a_notebook_to_nowhere_fails_the_build(tmp_path, monkeypatch, capfd):
+    def gather_one_page(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "docs").mkdir()
+        (folder / "docs/glossary.md").write_text("# Glossary\n")
+        notebook = nbformat.v4.new_notebook(metadata=NOTEBOOKS["notebooks/01_baseline"].metadata)
+        notebook.cells = [nbformat.v4.new_markdown_cell("# Title\n\n[gone](../docs/gone.md)")]
+        nbformat.write(notebook, folder / "index.ipynb")
+
+    monkeypatch.setattr("build_book.gather", gather_one_page)
+    with pytest.raises(subprocess.CalledProcessError):
+        build(tmp_path / "book", tmp_path)
+    assert "gone.md" in capfd.readouterr().err
+
+
 def test_gathered_pages_are_those_of_the_repository(tmp_path):
     gather(tmp_path / "pages")
     for name in ("notebooks/01_baseline.ipynb", "docs/glossary.md", "data/published/hero.png"):
@@ -106,16 +124,19 @@ def test_gathered_pages_are_those_of_the_repository(tmp_path):
 # -- what changes on the way into the book ---------------------------------------------------------
 
 
-def test_links_to_code_lead_to_the_repository_and_others_stay():
+def test_links_to_code_lead_to_the_repository_and_others_stay(tmp_path):
+    gather(tmp_path / "pages")
+
     def changed(text):
-        return pages.prepare_markdown(text, "docs/architecture", ROOT)
+        return pages.prepare_markdown(text, "docs/architecture", tmp_path / "pages")
 
     folder, file = (f"https://github.com/{repository()}/{kind}/main/" for kind in ("tree", "blob"))
     assert changed("[a](own-data.md#b)") == "[a](own-data.md#b)"
     assert changed("[a](../README.md)") == "[a](../index.md)"
     assert changed("[a](https://a.b/c)") == "[a](https://a.b/c)"
     assert changed("[a](../xraylib)") == f"[a]({folder}xraylib)"
-    assert changed("[a](../no.py#L1)") == f"[a]({file}no.py#L1)"
+    assert changed("[a](../Makefile#L1)") == f"[a]({file}Makefile#L1)"
+    assert changed("[a](../no.py)") == "[a](../no.py)"
     assert changed("[![a](https://b/c.svg)](https://d)") == "[a](https://d)"
 
 
@@ -164,6 +185,7 @@ def test_each_check_can_fail(tmp_path, text, problem):
     (tmp_path / "a.html").write_text(text)
     (tmp_path / "b.html").write_text('<h1 id="there">')
     assert problems(tmp_path) == ([f"a.html: {problem}"] if problem else [])
+    assert summary(tmp_path).endswith(f" {1 if problem else 0} problems")
 
 
 def test_style_sheets_are_checked_and_templates_of_themes_are_not(tmp_path):

@@ -110,9 +110,11 @@ def problems(folder: Path) -> list[str]:
 
 
 def summary(folder: Path) -> str:
-    """Return the number of pages and the size of a book in words."""
+    """Return the number of pages, of checked addresses and of problems, and the size of a book."""
+    checked = sum(len(read(path).links) + len(read(path).fetched) for path in pages(folder))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{len(pages(folder))} pages, {size / 1e6:.1f} MB"
+    return (f"{len(pages(folder))} pages, {size / 1e6:.1f} MB, {checked:,} links and resources, "
+            f"{len(problems(folder))} problems")
 
 
 def main() -> None:
