@@ -128,7 +128,7 @@ class LivePage:
     def close(self) -> None:
         """Close the tab. There must have been no error, and no request to another host."""
         assert self.errors == []
-        ours = r"(blob:)?http://127\.0\.0\.1:|data:"
+        ours = r"(blob:)?(http://127\.0\.0\.1:|file:///|null/)|data:"
         assert [url for url in self.requests if not re.match(ours, url)] == []
         self.context.close()
 
