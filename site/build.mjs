@@ -11,6 +11,7 @@ import { build } from "esbuild";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const [assets, out] = process.argv.slice(2);
 const RUNTIME = join(HERE, "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded");
+const packages = new Set(["onnxruntime-web"]); // that are part of the page
 const WORKERS = ["inference_worker", "tiff_worker"];
 
 /** Decoders that no X-ray slice needs are left out: they weigh more than this page. */
@@ -26,11 +27,12 @@ const withoutLerc = {
 
 /** Return a module and all that it imports as one script. */
 async function bundle(name) {
-  const { outputFiles, warnings } = await build({
+  const { outputFiles, warnings, metafile } = await build({
     entryPoints: [join(HERE, `${name}.js`)],
     bundle: true,
     minify: true,
     write: false,
+    metafile: true,
     format: "iife",
     target: "es2022",
     legalComments: "none",
@@ -38,7 +40,20 @@ async function bundle(name) {
     define: { "import.meta.url": "self.location.href" },
   });
   if (warnings.length) process.exit(1); // esbuild has printed them
+  for (const input of Object.keys(metafile.inputs)) {
+    const [, part] = input.match(/node_modules\/((?:@[^/]+\/)?[^/]+)/) ?? [];
+    if (part) packages.add(part);
+  }
   return outputFiles[0].text;
+}
+
+/** Return the licence of a package that is part of the page, for its last lines. */
+function licenceOf(name) {
+  const folder = join(HERE, "node_modules", name);
+  const { version, license, author } = JSON.parse(readFileSync(join(folder, "package.json")));
+  const file = readdirSync(folder).find((each) => /^licen[cs]e/i.test(each));
+  const text = file ? readFileSync(join(folder, file), "utf8") : "";
+  return `${name} ${version}, ${license}, ${author?.name ?? author ?? ""}\n\n${text}`.trim();
 }
 
 /** Return the runtime's glue code. It runs from a blob, from whose address that of the runtime
@@ -53,7 +68,10 @@ const inScript = (text) => text.replaceAll("</script", "<\\/script").replaceAll(
 const scripts = {};
 for (const name of ["main", ...WORKERS]) scripts[name] = await bundle(name);
 const style = readFileSync(join(HERE, "style.css"), "utf8");
-const page = readFileSync(join(HERE, "index.html"), "utf8");
+const licences = [...packages].sort().map(licenceOf).join("\n\n---\n\n");
+const page = readFileSync(join(HERE, "index.html"), "utf8").replace("LICENCES", () =>
+  licences.replaceAll("&", "&amp;").replaceAll("<", "&lt;"),
+);
 const files = { "ort.wasm": `${RUNTIME}.wasm`, "ort.mjs": `${RUNTIME}.mjs` };
 for (const name of readdirSync(assets)) files[name] = join(assets, name);
 const packed = Object.fromEntries(

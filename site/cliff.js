@@ -86,6 +86,7 @@ export class Cliff {
   /** Predict what is in view and then, if nothing has changed, the whole slice. */
   async update(moving = false) {
     const turn = ++this.turn;
+    delete $("status").dataset.done;
     const wanted = () => turn === this.turn;
     const { lab } = this;
     const { slice: number, noise, seed } = lab.state;

@@ -3,6 +3,7 @@
 import { loadWorker } from "./assets.js";
 import { Beat } from "./beat.js";
 import { Cliff } from "./cliff.js";
+import { drawCurve } from "./curve.js";
 import { $ } from "./dom.js";
 import { Lab } from "./lab.js";
 import { showMaterial } from "./material.js";
@@ -20,6 +21,7 @@ async function start() {
   const lab = await Lab.open();
   fillLinks(lab.facts);
   const cliff = new Cliff(lab);
+  drawCurve(lab, cliff);
   showMaterial(lab, cliff);
   showAddress(lab, cliff);
   const why = new Why(lab, cliff);

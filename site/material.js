@@ -18,6 +18,11 @@ export function showMaterial(lab, cliff) {
     ]);
     const scores = Object.keys(NETWORKS).map((name) => percent(results[name].mean));
     const dice = ["Dice", "–", ...scores];
+    const [, points] = truth.at(-1);
+    const ratio = masks.at(-1).at(-1)[1] / points;
+    $("units-text").textContent =
+      `Now the network that was trained with noise has a Dice of ${percent(results.noisy.mean)}, ` +
+      `and ${ratio.toFixed(2)} times as many triple points as there are.`;
     fillTable($("units"), ["", "truth", ...Object.values(NETWORKS)], [dice, ...rows]);
   });
 }

@@ -1,7 +1,9 @@
 // Pictures of slices: grey levels, phases, wrong pixels, confidence. A phase has one colour in all.
 
 const LARGE = 8; // canvas pixels per pixel of a small picture
-const RIGHT = [16, 124]; // grey of right pixels, from the first phase to the last
+// Greys of right pixels, from the first phase to the last: so dark that colour-blind readers tell
+// them from the phases.
+const RIGHT = [16, 88];
 
 /** Return the red, green and blue of "#rrggbb". */
 export function rgb(colour) {

@@ -62,6 +62,8 @@ def test_make_test_runs_every_check():
                   "--nbval-lax build/nbval", "check_browser.py"):
         assert check in printed
     assert "apt" not in printed and "install" not in printed
+    built = make("--dry-run", "--what-if=site/index.html", "test").stdout
+    assert "node site/build.mjs build/site-assets build/site" in built
 
 
 def test_a_missing_browser_stops_with_what_to_install(tmp_path):
@@ -72,3 +74,17 @@ def test_a_missing_browser_stops_with_what_to_install(tmp_path):
     assert "apt-get install chromium" in done.stderr and "make chromium" in done.stderr
     (tmp_path / "chromium").symlink_to(shutil.which("true"))
     assert subprocess.run(command, env=nowhere).returncode == 0
+
+
+def test_a_missing_node_stops_with_what_to_install(tmp_path):
+    command = [sys.executable, ROOT / "tools/check_node.py"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1 and "Node.js 18 or later with npm, which is not" in done.stderr
+    assert "apt-get install nodejs npm" in done.stderr
+    for name, version in (("node", "v16.20.1"), ("npm", "8")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1 and "which is too old (v16.20.1)" in done.stderr
+    (tmp_path / "node").write_text("#!/bin/sh\necho v18.0.0\n")
+    assert subprocess.run(command, env={"PATH": str(tmp_path)}).returncode == 0

@@ -128,7 +128,7 @@ class LivePage:
     def close(self) -> None:
         """Close the tab. There must have been no error, and no request to another host."""
         assert self.errors == []
-        ours = r"(blob:)?http://127\.0\.0\.1:|data:"
+        ours = r"(blob:)?(http://127\.0\.0\.1:|file:///|null/)|data:"
         assert [url for url in self.requests if not re.match(ours, url)] == []
         self.context.close()
 
@@ -140,7 +140,7 @@ def open_page(browser):
 
 
 @pytest.fixture(scope="module")
-def live(open_page, address):
+def offline_page(open_page, address):
     """The page, which has lost its network after loading."""
     page = open_page(address)
     page.settles()
@@ -148,3 +148,16 @@ def live(open_page, address):
     page.context.set_offline(True)
     yield page
     page.close()
+
+
+@pytest.fixture
+def live(offline_page):
+    """The page without a network, as it is at first: tests may run in any order."""
+    offline_page.page.evaluate("""() => {
+      const first = { slice: 1001, seed: 0, noise: 5000, network: "clean", picture: "errors",
+                      view: "centre", pixel: null };
+      const wrong = Object.entries(first).filter(([name, value]) => lab.state[name] !== value);
+      if (wrong.length) lab.change(Object.fromEntries(wrong));
+    }""")
+    offline_page.settles()
+    return offline_page

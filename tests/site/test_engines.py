@@ -13,8 +13,8 @@ def test_all_engines_agree(browser, address):
         for engine in ("ONNX Runtime", "Node", "page"):
             wrong, most = row[engine]
             assert wrong == 0, f"{engine}: {wrong} pixels differ in {row['case']}"
-            assert most < 0.02, f"{engine}: probabilities differ by {most} in {row['case']}"
-        assert row["ties"] < 2000
+            assert most < 1e-3, f"{engine}: probabilities differ by {most} in {row['case']}"
+        assert row["ties"] < 100
 
 
 def test_another_class_is_noticed_and_a_tie_is_not():

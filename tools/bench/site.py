@@ -5,9 +5,11 @@
 The server is local, the browser new, and the networks run on one thread, as they always do there.
 """
 
+import os
 import re
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ sys.path.append(str(TOOLS))
 from page_server import open_browser, serve  # noqa: E402 (it stands one folder higher)
 
 SITE = TOOLS.parent / "build" / "site"
-OPENINGS, MOVES, WHOLE, MANY = 5, 40, 6, 1000
+OPENINGS, MOVES, WHOLE = 5, 40, 6
+MANY, PARTS = 1000, 5  # moves while memory is watched, and how often it is read
 WAIT = 300_000  # ms that a busy computer may need
 # Move the slider, and return the milliseconds until the first and all three networks are shown.
 MOVE = """async (noise) => {
@@ -34,6 +37,16 @@ MOVE = """async (noise) => {
   await done;
   cliff.show = show;
   return [seen[0], seen[2]];
+}"""
+# Drag the slider without waiting for the networks, as a reader does, and wait at the end.
+DRAG = """async (moves) => {
+  for (let move = 0; move < moves; move++) {
+    lab.change({ noise: 100 * (move % 151) }, true);
+    await new Promise((resolve) => setTimeout(resolve, 40));
+  }
+  const done = new Promise((resolve) => lab.addEventListener("predicted", resolve, { once: true }));
+  lab.change({ noise: 5000 }, true);
+  await done;
 }"""
 # Predict a whole slice with one network, and return the milliseconds.
 PREDICT = """async (network) => {
@@ -58,33 +71,38 @@ def rest(page: Page) -> None:
     page.get_by_text("The numbers are those of the whole slice.").wait_for(timeout=WAIT)
 
 
-def memory_of(browser_pid: int) -> float:
-    """Return the memory of a browser and its processes, GB (Linux): no page is counted twice."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            parent = re.search(r"^PPid:\s+(\d+)", status.read_text(), re.MULTILINE)
-        except OSError:  # it has ended
-            continue
-        children.setdefault(int(parent[1]), []).append(int(status.parent.name))
-    total, waiting = 0.0, [browser_pid]
+def browser_processes() -> list[Path]:
+    """Return the folders in /proc of the browser's processes: all that this process has started."""
+    children: dict[int, list[Path]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(folder)
+    found, waiting = [], [os.getpid()]
     while waiting:
-        pid = waiting.pop()
-        waiting += children.get(pid, [])
-        try:
-            share = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(),
-                              re.MULTILINE)
-        except OSError:
-            continue
-        total += int(share[1]) * 1024 / 1e9
-    return total
+        started = children.get(waiting.pop(), [])
+        found += started
+        waiting += [int(folder.name) for folder in started]
+    return found
 
 
-def browser_pid() -> int:
-    """Return the number of the browser that this process has started."""
-    own = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline")
-           if b"--headless" in path.read_bytes() and b"--type=" not in path.read_bytes()]
-    return max(own)
+def memory() -> float:
+    """Return the memory of the browser, GB; what processes share is counted once."""
+    total = 0
+    for folder in browser_processes():
+        with suppress(OSError):
+            text = (folder / "smaps_rollup").read_text()
+            total += 1024 * int(re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)[0])
+    return total / 1e9
+
+
+def processor_ms() -> float:
+    """Return the processor time that the browser has taken, ms."""
+    ticks = 0
+    for folder in browser_processes():
+        with suppress(OSError):
+            ticks += sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return 1e3 * ticks / os.sysconf("SC_CLK_TCK")
 
 
 def processor() -> str:
@@ -94,11 +112,17 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores"
 
 
-def row(name: str, goal: str, values: list[float], unit: str) -> list[str]:
-    """Return a row of the table: median and 95th percentile of some values."""
+def row(name: str, goal: str, values: list[float], unit: str, taken: float = 0) -> list[str]:
+    """Return a row of the table: median and 95th percentile of some values.
+
+    Args:
+        name, goal, values, unit: what the row shows.
+        taken: processor time, ms; 0: not measured.
+    """
     digits = 1 if unit == "s" else 0
     return [name, goal, *(f"{value:.{digits}f} {unit}"
-                          for value in (np.median(values), np.percentile(values, 95)))]
+                          for value in (np.median(values), np.percentile(values, 95))),
+            f"{taken:.0f} ms" if taken else ""]
 
 
 def main() -> None:
@@ -114,30 +138,34 @@ def main() -> None:
         page = browser.new_page()
         opened(page, address)
         rest(page)
-        moves = []
-        for noise in np.linspace(0, 15000, MOVES).astype(int).tolist():
-            moves.append(page.evaluate(MOVE, noise))
+        before = processor_ms()
+        moves = [page.evaluate(MOVE, noise)
+                 for noise in np.linspace(0, 15000, MOVES).astype(int).tolist()]
+        per_move = (processor_ms() - before) / MOVES
         rest(page)
-        whole = {name: [page.evaluate(PREDICT, name) for _ in range(WHOLE)]
-                 for name in ("clean", "repaired", "noisy")}
-        pid, memory = browser_pid(), []
-        for move in range(MANY + 1):
-            if move % (MANY // 5) == 0:
-                memory.append(memory_of(pid))
-            page.evaluate(MOVE, 100 * (move % 151))
+        whole, taken = {}, {}
+        for name in ("clean", "repaired", "noisy"):
+            before = processor_ms()
+            whole[name] = [page.evaluate(PREDICT, name) for _ in range(WHOLE)]
+            taken[name] = (processor_ms() - before) / WHOLE
+        held = [memory()]
+        for _ in range(PARTS):
+            page.evaluate(DRAG, MANY // PARTS)
+            held.append(memory())
         browser.close()
     assets = sum(path.stat().st_size for path in (SITE / "assets").iterdir())
     load = Path("/proc/loadavg").read_text().split()[0]
-    report("site", ["", "goal", "median", "95 %"], [
+    report("site", ["", "goal", "median", "95 %", "processor time"], [
         row("opening to the first network's picture", "3 s", openings, "s"),
         row("slider move to the first network, 256 px", "250 ms", [a for a, _ in moves], "ms"),
-        row("slider move to all three networks, 256 px", "", [b for _, b in moves], "ms"),
-        *(row(f"whole slice, {name}", "900 ms", times, "ms") for name, times in whole.items()),
-        ["memory of the browser before, during and after 1,000 moves", "no growth",
-         ", ".join(f"{each:.2f}" for each in memory) + " GB", ""],
-        ["assets, compressed", "4.5 MB with scripts", f"{assets / 1e6:.2f} MB", ""],
-        ["processor, load at the end", "", f"{processor()}, load {load}", ""],
+        row("slider move to all three networks, 256 px", "", [b for _, b in moves], "ms", per_move),
+        *(row(f"whole slice, {name}", "900 ms", times, "ms", taken[name])
+          for name, times in whole.items()),
+        ["memory of the browser before and during 1,000 moves", "no growth",
+         ", ".join(f"{each:.2f}" for each in held) + " GB", "", ""],
+        ["assets, compressed", "4.5 MB with scripts", f"{assets / 1e6:.2f} MB", "", ""],
     ])
+    print(f"{processor()}, load at the end {load}")
 
 
 if __name__ == "__main__":
