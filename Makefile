@@ -94,7 +94,6 @@ chromium: .venv/ready
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
-
 publish: .venv/ready
 	$(BIN)/python tools/publish.py
 	for name in $(NAMES) $(OUTLOOK); do \
