@@ -63,7 +63,7 @@ def live_link(docname: str, noise: int, is_built: bool) -> str:
         noise: grey levels, for the address of the live page.
         is_built: whether the book has a live page.
     """
-    text = "The sliders appear when you run this cell."
+    text = "This picture has sliders. They appear when you run this cell."
     if is_built:
         address = f"{up(docname)}live/index.html#slice={FIRST_TEST_SLICE}&amp;noise={noise}"
         with_noise = f"with noise of {noise:,}" if noise else "without noise"
@@ -99,10 +99,13 @@ def prepare_notebook(text: str, docname: str, source: Path, is_built: bool) -> s
         if "solution" in cell["metadata"].get("tags", []):
             cell["metadata"]["mystnb"] = {
                 "code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-        for output in cell.get("outputs", []):
+        for output in cell.get("outputs", []).copy():
             if WIDGET in output.get("data", {}):
                 noise = noise_of(content, parameters)
-                output["data"] = {"text/markdown": live_link(docname, noise, is_built)}
+                link = {"text/markdown": live_link(docname, noise, is_built)}
+                cell["outputs"].append(output | {"data": link})
+                output["data"] = {"image/png": output["data"]["image/png"]}
+                cell["metadata"]["mystnb"] = {"image": {"alt": "The picture below the sliders"}}
     first = notebook["cells"][0]
     file = f"{up(docname)}_sources/{docname}.ipynb"
     download = f'<a href="{file}" download>Download this notebook</a>'

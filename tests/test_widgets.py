@@ -1,7 +1,10 @@
 """The panels without a browser: moved by setting the values of their controls."""
 
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 
+import matplotlib.image
 import numpy as np
 import pytest
 from conftest import blobs, decoded, text
@@ -131,5 +134,9 @@ def test_names_of_phases_come_from_the_slices(run):
         assert all(name in text(panel) for name in phases.names) and "nickel" not in text(panel)
 
 
-def test_without_a_kernel_a_sentence_stands_for_the_sliders(run):
-    assert repr(explore_errors(run, clean_slices(run))).startswith("(Sliders:")
+def test_without_a_kernel_a_picture_and_a_sentence_stand_for_the_sliders(run):
+    panel = explore_errors(run, clean_slices(run))
+    stored = panel._repr_mimebundle_()
+    assert stored["text/plain"].startswith("(Sliders:")
+    still = matplotlib.image.imread(BytesIO(b64decode(stored["image/png"])))
+    assert np.array_equal(np.round(255 * still[..., :3]), decoded(panel))

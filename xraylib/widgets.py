@@ -5,6 +5,7 @@ of a user or a file is escaped in `html_table` and `html_legend`.
 """
 
 import io
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
@@ -132,10 +133,21 @@ def error_numbers(one: Slices, labels: np.ndarray) -> str:
 
 
 class Panel(widgets.VBox):
-    """Controls above a picture and its numbers. Without a kernel, a sentence takes its place."""
+    """Controls above a picture and its numbers. Without a kernel, the first picture stands still.
+
+    ipywidgets 7 stores no picture.
+    """
 
     def __repr__(self) -> str:
         return "(Sliders: they appear when this cell is run.)"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        inside, pictures = [*self.children], []
+        for child in inside:  # grows while it is read
+            inside += getattr(child, "children", ())
+            pictures += [child.value] if isinstance(child, widgets.Image) else []
+        still = {"image/png": b64encode(pictures[0]).decode()}
+        return super()._repr_mimebundle_(**options) | still
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:
