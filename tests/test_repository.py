@@ -143,7 +143,8 @@ def imported(path: Path) -> set[str]:
             package = path.parent.relative_to(LIBRARY).parts
             start = package[:len(package) - node.level + 1]
             target = [*start, *filter(None, (node.module or "").split("."))]
-            found |= {".".join(target)} if node.module else {
+            is_module = node.module and node.module != "formats"
+            found |= {".".join(target)} if is_module else {
                 ".".join([*target, alias.name]) for alias in node.names}
         elif isinstance(node, ast.Import | ast.ImportFrom):
             assert node.__class__ is ast.Import or node.module != "xraylib", path

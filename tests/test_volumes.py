@@ -195,7 +195,7 @@ def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(
         with pytest.raises(DataError, match=r"s_1.tif was changed while it was read. Wait until"):
             volumes.predict_volume(weights, source, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "s_0.tif", volumes.RECORD, volumes.NETWORK}
+        "s_0.tif", volumes.outputs.RECORD, volumes.NETWORK}
     assert len(volumes.predict_volume(weights, source, tmp_path / "anew")) == 3
 
 
@@ -366,7 +366,7 @@ def test_the_command_takes_weights_and_makes_previews(weights, tmp_path):
     assert process.returncode == 0, errors
     assert {path.name for path in (tmp_path / "out/preview").iterdir()} == {
         "s_00001.png", "s_00003.png"}
-    record = json.loads((tmp_path / "out" / volumes.RECORD).read_text())
+    record = json.loads((tmp_path / "out" / volumes.outputs.RECORD).read_text())
     assert record["source"] == str(tmp_path / "s.tif")
 
 

@@ -40,7 +40,7 @@ def error_image(truth: np.ndarray, predicted: np.ndarray, phases: Phases,
                 palette: str = "safe") -> np.ndarray:
     """Colour wrong pixels (H, W) by true phase, right ones grey: Figure 6 of the poster, as RGB."""
     greys = np.full(IGNORE + 1, UNLABELLED[0], np.uint8)
-    greys[:len(phases)] = np.linspace(16, 124, len(phases))  # darker for an earlier phase
+    greys[:len(phases)] = np.linspace(16, 88, len(phases))  # paler: like YSZ to some eyes
     wrong = wrong_pixels(truth, predicted)[..., None]
     return np.where(wrong, mask_image(truth, phases, palette), greys[truth][..., None])
 

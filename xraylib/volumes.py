@@ -25,20 +25,8 @@ from .files import (
     real_path,
     remove_leftovers,
 )
+from .formats import outputs
 from .formats.grey import to_uint16
-from .formats.outputs import (
-    FOLDERS,
-    RECORD,
-    STACK,
-    Output,
-    has_provenance,
-    make_tag,
-    provenance_tags,
-    summary,
-    write_image,
-    write_preview,
-    write_stack,
-)
 from .formats.tiff import Page, open_volume
 from .formats.voxel_size import voxel_nm_of
 from .inference import fuse_batch_norm, read_weights
@@ -56,7 +44,7 @@ class Task(NamedTuple):
     digest: str  # of that file
     pages: Sequence[Page]  # the neighbouring slices that the network must see
     part: range  # which of them are segmented
-    outputs: Sequence[Output]  # of these
+    outputs: Sequence[outputs.Output]  # of these
     scale: GreyScale  # how their grey levels become those of the network
     voxel_nm: Voxel | None  # size of their voxels
     tile: int  # side of the tiles in px (0: the largest that memory allows)
@@ -87,7 +75,7 @@ def run_task(task: Task) -> None:
         _predict_slab(model, task)
     for index, out in zip(task.part, task.outputs, strict=True):
         if out.lacks_preview():
-            write_preview(task.pages[index], out, model.phases)
+            outputs.write_preview(task.pages[index], out, model.phases)
 
 
 def _predict_slab(model: UNet, task: Task) -> None:
@@ -118,8 +106,8 @@ def _predict_slab(model: UNet, task: Task) -> None:
         for place, (index, out) in enumerate(zip(task.part, task.outputs, strict=True)):
             for kind in out.missing():
                 axes = "CYX" if kind == "probabilities" else "YX"
-                write_image(out.files[kind], arrays[kind][place], axes, task.voxel_nm, out.tag,
-                            pages[index])
+                outputs.write_image(out.files[kind], arrays[kind][place], axes, task.voxel_nm,
+                                    out.tag, pages[index])
 
 
 @contextmanager
@@ -151,7 +139,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
                    probabilities: bool = False, uncertainty: bool = False) -> list[Path]:
     """Segment a volume into a folder, one TIFF per slice, or one for all.
 
-    A second call does only what is missing. A copy of the weights, `RECORD` and the tag of every
+    A second call does only what is missing. A copy of the weights, the record and the tag of every
     file say what the folder was made of, so that two networks or a changed input never mix.
     Args:
         weights, source: A weights file; a folder of TIFFs, or one TIFF with many pages.
@@ -176,23 +164,24 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
     record: dict[str, Any] = {
         "weights": _digest(content), "source": str(source), "contrast": sentence,
         "phases": model.phases.to_dict(), "voxel_nm": voxel_nm}
-    tags = provenance_tags(pages, model, (record["weights"], scale, voxel_nm))
+    tags = outputs.provenance_tags(pages, model, (record["weights"], scale, voxel_nm))
     kinds = ["labels", *["probabilities"] * probabilities, *["uncertainty"] * uncertainty]
     previewed = range(0, len(pages), preview_every) if preview_every else range(0)
-    outputs = [Output({kind: target / FOLDERS[kind] / f"{page.name}.tif" for kind in kinds}, tag,
-                      target / "preview" / f"{page.name}.png" if index in previewed else None)
+    folders = {kind: target / outputs.FOLDERS[kind] for kind in kinds}
+    planned = [outputs.Output({kind: folders[kind] / f"{page.name}.tif" for kind in kinds}, tag,
+                              target / f"preview/{page.name}.png" if index in previewed else None)
                for index, (page, tag) in enumerate(zip(pages, tags, strict=True))]
-    slices, whole = [out.files["labels"] for out in outputs], target / STACK
-    made = {path: out.tag for out in outputs for path in out.files.values()}
-    for path, tag in (made | ({whole: make_tag(tags)} if stack else {})).items():
-        if path.exists() and not has_provenance(path, tag):
+    slices, whole = [out.files["labels"] for out in planned], target / outputs.STACK
+    made = {path: out.tag for out in planned for path in out.files.values()}
+    for path, tag in (made | ({whole: outputs.make_tag(tags)} if stack else {})).items():
+        if path.exists() and not outputs.has_provenance(path, tag):
             raise DataError(f"{path} exists and was not made of {source} in its present state by "
                             "these weights. Name another folder, or remove that file.")
     if stack and whole.exists():  # slices are needed for nothing but what is missing beside them
-        for out in outputs:
+        for out in planned:
             if out.missing() == ["labels"] and not out.lacks_preview():
                 del out.files["labels"]
-    belongs = {target / NETWORK: content, target / RECORD: json_bytes(record)}
+    belongs = {target / NETWORK: content, target / outputs.RECORD: json_bytes(record)}
     _check_belongs(belongs)
 
     tasks = []
@@ -200,7 +189,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
         needed = sorted(set(model.slices_needed(range(len(pages))[part], len(pages))))
         inside = range(part.start - needed[0], part.stop - needed[0])
         tasks.append(Task(target / NETWORK, record["weights"], [pages[index] for index in needed],
-                          inside, outputs[part], scale, voxel_nm, tile))
+                          inside, planned[part], scale, voxel_nm, tile))
     counts = [task.missing() for task in tasks]
     todo = [task for task, count in zip(tasks, counts, strict=True) if count]
     missing = [count for count in counts if count]
@@ -211,7 +200,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
     for path, expected in belongs.items():
         create_exclusively(path, expected)
     _check_belongs(belongs)  # another prediction may have begun at the same moment
-    print(summary(weights, pages, model, voxel_nm), sentence, sep="\n")
+    print(outputs.summary(weights, pages, model, voxel_nm), sentence, sep="\n")
     with tqdm(total=len(pages), initial=len(pages) - sum(missing), desc="predicting",
               unit="slice") as bar:
         for index, _ in results:
@@ -219,7 +208,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
     if not stack:
         return slices
     if not whole.exists():
-        write_stack(whole, slices, voxel_nm, make_tag(tags))
+        outputs.write_stack(whole, slices, voxel_nm, outputs.make_tag(tags))
     for path in slices:
         path.unlink(missing_ok=True)
     return [whole]
@@ -228,7 +217,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
 def _check_inputs(source: Path, target: Path, pages: Sequence[Page], model: UNet,
                   stack: bool) -> None:
     """Raise `DataError` if the folders or the sizes of the slices do not fit."""
-    for folder in (target, *(target / name for name in ("preview", *FOLDERS.values()))):
+    for folder in (target, *(target / name for name in ("preview", *outputs.FOLDERS.values()))):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file. Name a folder for the segmented slices.")
     if target.is_relative_to(source):

@@ -133,21 +133,17 @@ def error_numbers(one: Slices, labels: np.ndarray) -> str:
 
 
 class Panel(widgets.VBox):
-    """Controls above a picture and its numbers. Without a kernel, the first picture stands still.
-
-    ipywidgets 7 stores no picture.
-    """
+    """Controls above a picture and its numbers. Without a kernel, the first picture stays."""
 
     def __repr__(self) -> str:
         return "(Sliders: they appear when this cell is run.)"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        inside, pictures = [*self.children], []
+        inside = [*self.children]
         for child in inside:  # grows while it is read
             inside += getattr(child, "children", ())
-            pictures += [child.value] if isinstance(child, widgets.Image) else []
-        still = {"image/png": b64encode(pictures[0]).decode()}
-        return super()._repr_mimebundle_(**options) | still
+        still = next(child.value for child in inside if isinstance(child, widgets.Image))
+        return super()._repr_mimebundle_(**options) | {"image/png": b64encode(still).decode()}
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:

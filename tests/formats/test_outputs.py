@@ -47,7 +47,7 @@ def test_slices_and_stack_keep_the_size_of_voxels(weights, source, tmp_path, cap
     assert "voxels of 50 x 20 x 18.4 nm (z, y, x)" in capsys.readouterr().out
     for path, axes in ((paths[0], "YX"), (stack, "ZYX")):
         assert scale_of(path) == (list(VOXEL), axes)
-        record = json.loads((path.parent / volumes.RECORD).read_text())
+        record = json.loads((path.parent / volumes.outputs.RECORD).read_text())
         assert record["voxel_nm"] == pytest.approx(VOXEL)
         assert record["phases"]["names"] == ["pore", "YSZ", "nickel"]
     assert np.array_equal(tifffile.imread(stack), [tifffile.imread(path) for path in paths])

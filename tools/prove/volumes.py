@@ -79,7 +79,7 @@ def throughput(model: UNet, page: Page, folder: Path, rounds: int = 7) -> tuple[
 
     def predict(name: str) -> None:
         named = [replace(page, name=name)]
-        outputs = [volumes.Output({"labels": folder / f"{name}.tif"}, "", None)]
+        outputs = [volumes.outputs.Output({"labels": folder / f"{name}.tif"}, "", None)]
         network = folder / volumes.NETWORK
         volumes.run_task(volumes.Task(network, "", named, range(1), outputs, volumes.GreyScale(),
                                       None, 0))
