@@ -144,9 +144,9 @@ def _faults(scaled: Sequence[np.ndarray], known: np.ndarray) -> list[str]:
     unknown = np.maximum(0, found - 3 * expected)[rare].sum()
     faults = []
     if crowded > CROWDED or unknown > UNKNOWN:
-        faults.append(f"{crowded + unknown:.0%} of the pixels have grey levels that are rare in "
-                      "the training set, as after a change of brightness, contrast or noise, or "
-                      "in another material")
+        faults.append(f"{100 * (crowded + unknown):.0f} % of the pixels have grey levels that are "
+                      "rare in the training set, as after a change of brightness, contrast or "
+                      "noise, or in another material")
     if len(scaled) >= 4 and min(scaled[0].shape) >= 128 and _unevenness(scaled, levels) > UNEVEN:
         faults.append("the same grey levels are not found in all parts of the slices, as with "
                       "shading")

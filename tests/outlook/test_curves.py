@@ -85,26 +85,16 @@ def test_dice_by_distance_is_averaged_in_bins_that_double(ax):
 
 def test_a_heat_map_has_a_readable_number_in_every_field(ax):
     values = np.array([[50, 60.04, 70], [80, 90, 99.96]])
-    curves.heat_map(values, ["a", "b"], [0, 1000, 2000], ax, (40, 115))
+    bold = values > 85
+    curves.heat_map(values, ["a", "b"], [0, 1000, 2000], ax, (40, 100), bold)
     numbers = ["50.0", "60.0", "70.0", "80.0", "90.0", "100.0"]
     assert [text.get_text() for text in ax.texts] == numbers
     assert [text.get_position() for text in ax.texts[2:4]] == [(2, 0), (0, 1)]
-    assert [text.get_color() for text in ax.texts] == 3 * ["black"] + 3 * ["white"]  # above 77.5
-    assert ax.images[0].get_clim() == (40, 115)
+    assert [text.get_weight() for text in ax.texts] == 4 * ["normal"] + 2 * ["bold"]
+    assert [text.get_color() for text in ax.texts] == 4 * ["0.4"] + 2 * ["black"]
+    assert ax.images[0].get_clim() == (40, 220)  # 100 is a third of the way from white to black
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1000", "2000"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
-
-
-def test_a_line_goes_around_what_is_kept_and_nowhere_else(ax):
-    curves.heat_map(np.zeros((2, 3)), ["a", "b"], ["c", "d", "e"], ax, (0, 1))
-    before = ax.get_xlim(), ax.get_ylim()
-    curves.tipping_line(np.array([[True, True, False], [False, True, False]]), ax)
-    pieces = {tuple(sorted(zip(*line.get_data(), strict=True))) for line in ax.lines}
-    corners = [(-0.5, -0.5), (0.5, -0.5), (1.5, -0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5),
-               (0.5, 0.5), (-0.5, 0.5)]
-    around = zip(corners, corners[1:] + corners[:1], strict=True)
-    assert pieces == {tuple(sorted(pair)) for pair in around}
-    assert len(ax.lines) == 8 and (ax.get_xlim(), ax.get_ylim()) == before
 
 
 # -- errors and confidence -------------------------------------------------------------------------
@@ -112,11 +102,11 @@ def test_a_line_goes_around_what_is_kept_and_nowhere_else(ax):
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_a_reliability_diagram_has_a_diagonal_and_a_curve_per_name(ax, n):
-    curves.reliability_diagram({"clean": SURE, "noisy": UNSURE}, n, ax)
+    curves.reliability_diagram({"clean": SURE, "noisy": UNSURE}, n, ax, 200)
     diagonal, sure, unsure = ax.lines
-    assert diagonal.get_xydata() == pytest.approx(np.array([[1 / n, 1 / n], [1, 1]]))
-    assert sure.get_xydata().tolist() == [[0.6, 0.5], [0.9, 0.8]]
-    assert unsure.get_xydata().tolist() == [[0.4, 0.4], [0.5, 0.7]]
+    assert diagonal.get_xydata() == pytest.approx(np.array([[100 / n, 100 / n], [100, 100]]))
+    assert sure.get_xydata() == pytest.approx(np.array([[60, 50], [90, 80]]))
+    assert unsure.get_xydata() == pytest.approx(np.array([[50, 70]]))  # the other has 50 pixels
     # The errors: 0.1 in each half; 0 in a quarter and 0.2 in the rest.
     assert legend(ax) == ["ideal", "clean: error 10.0 %", "noisy: error 15.0 %"]
 
@@ -132,22 +122,17 @@ def test_confidence_and_accuracy_against_noise(ax):
     assert corners[:, 1].min() == 47.5 and corners[:, 1].max() == 75
 
 
-def test_shares_are_pairs_of_bars_with_the_share_that_is_wrong_above(ax):
+def test_bars_are_the_share_of_a_bin_that_is_wrong_with_its_share_of_all_errors_above(ax):
     shares = np.array([[0.25, 0.75, 0], [0.6, 0.4, 0], [0.12, 0.0267, np.nan]])
     curves.error_shares(shares, ["thin", "thick", "huge"], ax, "thickness")
-    every, wrong = ax.containers
-    assert [bar.get_height() for bar in every] == [25, 75, 0]
-    assert [bar.get_height() for bar in wrong] == [60, 40, 0]
-    for group, shift in ((every, -0.2), (wrong, 0.2)):
-        middles = [bar.get_x() + bar.get_width() / 2 for bar in group]
-        assert middles == pytest.approx([shift, 1 + shift, 2 + shift])
+    (wrong,) = ax.containers
+    assert [bar.get_height() for bar in wrong] == pytest.approx([12, 2.67, 0])
+    assert [bar.get_x() + bar.get_width() / 2 for bar in wrong] == pytest.approx([0, 1, 2])
     assert same_color(wrong[0].get_facecolor(), OTHER_INK)
-    texts = ["12.00 %\nwrong", "2.67 %\nwrong", "none"]
-    assert [text.get_text() for text in ax.texts] == texts
-    assert [text.get_position() for text in ax.texts] == [(0, 61), (1, 76), (2, 1)]  # above both
+    assert [text.get_text() for text in ax.texts] == ["60 %", "40 %", "no pixel"]
+    assert np.array([text.xy for text in ax.texts]).T[1] == pytest.approx([12, 2.67, 0])
     assert [text.get_text() for text in ax.get_xticklabels()] == ["thin", "thick", "huge"]
-    assert ax.get_xlabel() == "thickness" and ax.get_ylim()[1] == 89
-    assert legend(ax) == ["of all pixels", "of the wrong pixels"]
+    assert ax.get_xlabel() == "thickness" and ax.get_ylim()[1] > 13
 
 
 def test_dots_lie_on_the_corners_where_three_phases_meet(ax):
@@ -185,20 +170,24 @@ def test_slices_with_an_alarm_are_purple_and_the_band_is_that_of_the_reference(a
     curves.indicator_along_z(reference, volume, "consistency", ax)
     normal, alarm = ax.lines
     assert normal.get_xdata().tolist() == [4, 9]
-    assert alarm.get_xydata().tolist() == [[5, 0.5]] and same_color(alarm.get_color(), OTHER_INK)
+    assert alarm.get_xydata().tolist() == [[5, 50]] and same_color(alarm.get_color(), OTHER_INK)
+    assert legend(ax) == ["normal", "no alarm", "alarm"]
     (band,) = ax.patches
     corners = band.get_patch_transform().transform_path(band.get_path()).vertices
-    low, high = 0.85 - 4 * 0.05, 0.85 + 4 * 0.05
+    low, high = 85 - 4 * 5, 85 + 4 * 5
     assert [corners[:, 1].min(), corners[:, 1].max()] == pytest.approx([low, high])
-    assert ax.get_title() == "consistency (low is bad)"
+    assert ax.get_title() == "consistency (low is bad)" and ax.get_ylabel() == "consistency, %"
+    curves.indicator_along_z(reference, volume, "shift", ax)
+    assert ax.lines[-2].get_ydata()[0] == 0.1 and ax.get_ylabel() == "shift, standard deviations"
 
 
-def test_fractions_are_dots_in_the_colour_of_their_phase(ax):
+def test_fractions_have_the_colour_and_a_marker_of_their_phase(ax):
     volume = inspection([1, 1, 1])
     curves.fractions_along_z(volume, volume, ax)
     assert [line.get_ydata()[0] for line in ax.lines[::2]] == pytest.approx([20, 30, 50])
     assert all(same_color(line.get_color(), colour)
                for line, colour in zip(ax.lines[::2], NI_YSZ.colours, strict=True))
+    assert len({line.get_marker() for line in ax.lines[::2]}) == 3
     assert legend(ax) == list(NI_YSZ.names)
 
 

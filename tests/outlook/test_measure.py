@@ -178,16 +178,19 @@ def test_the_figure_draws_the_numbers_of_the_table():
     found = measure_volume(grains(3), NM, NI_YSZ, parts=2, with_tortuosity=True)
     figure = found.figure()
     figure.canvas.draw()
-    panels = {ax.get_title(): ax for ax in figure.axes}
-    assert list(panels) == [*measure.KINDS, "chords"]
+    panels = {ax.get_xlabel().split(",")[0]: ax for ax in figure.axes}
+    assert list(panels) == [*measure.KINDS, "length of a chord (dashed: mean)"]
+    chords = panels["length of a chord (dashed: mean)"]
     bars = panels["volume fraction"].patches
     assert [bar.get_width() for bar in bars] == pytest.approx(list(values(found).values())[:3])
     ticks = [tick.get_text() for tick in panels["interface"].get_yticklabels()]
     assert ticks == ["pore-YSZ", "pore-nickel", "YSZ-nickel"]
     assert panels["interface"].get_xlabel() == "interface, 1/µm"
-    assert panels["chords"].get_xlabel() == "length, µm"
-    for stairs in panels["chords"].patches:  # all chords are inside
-        assert stairs.get_data().values.sum() == pytest.approx(1)
+    assert chords.get_xlabel() == "length of a chord (dashed: mean), µm"
+    for stairs in chords.patches:  # all chords are inside
+        assert stairs.get_data().values.sum() == pytest.approx(100)
+    means = [each for name, each in values(found).items() if "mean chord" in str(name)]
+    assert [line.get_xdata()[0] for line in chords.lines] == pytest.approx(means)
 
 
 def test_the_figure_of_many_phases_shows_the_largest_quantities():
@@ -195,7 +198,8 @@ def test_the_figure_of_many_phases_shows_the_largest_quantities():
     labels = np.random.default_rng(0).integers(0, 8, (8, 8, 8), np.uint8)
     figure = measure_volume(labels, None, phases, neighbours=False).figure()
     figure.canvas.draw()
-    titles = [ax.get_title() for ax in figure.axes]
-    assert titles == ["volume fraction", "interface (12 largest of 28)",
-                      "triple-phase boundary (12 largest of 56)", "chords"]
+    labels = [ax.get_xlabel() for ax in figure.axes]
+    assert labels == ["volume fraction", "interface, 1/px (12 largest of 28)",
+                      "triple-phase boundary, 1/px² (12 largest of 56)",
+                      "length of a chord (dashed: mean), px"]
     assert len(figure.axes[1].patches) == 12

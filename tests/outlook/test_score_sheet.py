@@ -166,11 +166,12 @@ def test_an_interrupted_write_leaves_the_old_file(volume, path, monkeypatch):
 # -- the pictures ----------------------------------------------------------------------------------
 
 
-def test_an_outline_lies_around_a_region_and_not_on_it():
+def test_a_region_is_tinted_and_an_outline_lies_around_it():
     regions, black = np.zeros((30, 30), bool), np.zeros((30, 30, 3), np.uint8)
     regions[10:20, 10:20] = True
     shown = outline_regions(black, regions)
-    assert not shown[regions].any() and (shown[8, 15] == OUTLINE).all() and not shown[2, 15].any()
+    assert (shown[8, 15] == OUTLINE).all() and not shown[2, 15].any()
+    assert shown[15, 15].tolist() == [int(0.4 * each) for each in OUTLINE]
     assert not outline_regions(black, regions & False).any() and not black.any()
 
 

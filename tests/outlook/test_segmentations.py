@@ -118,7 +118,7 @@ def test_pixels_without_a_label_are_refused(tmp_path):
     labels = LABELS.copy()
     labels[2, :4] = IGNORE
     folder = write(tmp_path / "masks", labels, Phases.numbered(range(3)))
-    with pytest.raises(DataError, match=r"masks: 1.67% of the pixels have no label.*network"):
+    with pytest.raises(DataError, match=r"masks: 1.67 % of the pixels have no label.*network"):
         open_segmentation(folder)
 
 

@@ -14,10 +14,11 @@ from .classical import METHODS, NETWORK
 from .microstructure import triple_point_map
 from .quality import ALARM_LIMIT, INDICATORS, Inspection, slice_alarms
 
-_LOOKS = (("v:", "0.7"), ("^--", "0.7"), ("s-", "#ccbb44"), ("D-", "#663300"), ("p-", "#999933"),
-          ("o-", OTHER_INK))
+_LOOKS = (("v:", PALE_INK), ("^--", PALE_INK), ("X-", "#e69f00"), ("D-.", "#56b4e9"),
+          ("p-", "#999933"), ("s--", OTHER_INK))
 METHOD_STYLES = {  # marker with line, and colour, of each method of notebook 10
     **dict(zip(METHODS, _LOOKS, strict=True)), NETWORK: ("o-", INK)}
+FEWEST_PIXELS = 100  # a bin of confidence with fewer is not drawn
 
 
 def dice_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, label: str = "",
@@ -93,39 +94,38 @@ def dice_against_distance(distance: np.ndarray, dice: np.ndarray, ax: Axes, name
 
 
 def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax: Axes,
-             limits: tuple[float, float]) -> None:
-    """Draw a table of numbers, (rows, columns), from white to black at the two limits."""
-    ax.imshow(values, cmap="Greys", vmin=limits[0], vmax=limits[1])
+             limits: tuple[float, float], bold: np.ndarray) -> None:
+    """Draw a table of numbers, (rows, columns), on shades of grey that begin at the lower limit.
+    Args:
+        limits: the higher one has a pale grey, on which numbers can be read.
+        bold: numbers in bold black, bool (rows, columns); the others are grey.
+    """
+    low, high = limits
+    ax.imshow(values, cmap="Greys", vmin=low, vmax=low + 3 * (high - low))
     for (row, column), value in np.ndenumerate(values):
         ax.text(column, row, f"{value:.1f}", ha="center", va="center",
-                color="white" if value > np.mean(limits) else "black")
+                weight="bold" if bold[row, column] else "normal",
+                color="black" if bold[row, column] else "0.4")
     ax.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(rows)),
            yticklabels=rows)
 
 
-def tipping_line(kept: np.ndarray, ax: Axes) -> None:
-    """Draw a thick line around the kept fields of a heat map, bool (rows, columns)."""
-    edges = np.pad(kept, 1)
-    for axis, (down, right) in ((0, (0, 1)), (1, (1, 0))):
-        for y, x in np.argwhere(np.diff(edges, axis=axis)):
-            start = np.array([x - 1.5 + (axis == 1), y - 1.5 + (axis == 0)])
-            ax.plot(*zip(start, start + [right, down], strict=True), color=OTHER_INK, lw=3,
-                    solid_capstyle="round", clip_on=False)
-
-
-def reliability_diagram(reliabilities: Mapping[str, Reliability], n_classes: int, ax: Axes) -> None:
+def reliability_diagram(reliabilities: Mapping[str, Reliability], n_classes: int, ax: Axes,
+                        pixels: int) -> None:
     """Draw accuracy against confidence; on the diagonal, confidence means what it says.
     Args:
         reliabilities: by name; the legend also shows the calibration errors.
         n_classes: number of phases; the lowest possible confidence is 1 / n_classes.
+        pixels: number of pixels of each; bins with fewer than `FEWEST_PIXELS` are left out.
     """
-    ax.plot([1 / n_classes, 1], [1 / n_classes, 1], color=PALE_INK, ls="--", label="ideal")
+    ax.plot([100 / n_classes, 100], [100 / n_classes, 100], color=PALE_INK, ls="--", label="ideal")
     for (name, each), (style, colour) in zip(reliabilities.items(),
                                              cycle((("o-", INK), ("s-", OTHER_INK))), strict=False):
-        ax.plot(each.confidence, each.accuracy, style, color=colour, ms=4,
+        full = each.share * pixels >= FEWEST_PIXELS
+        ax.plot(100 * each.confidence[full], 100 * each.accuracy[full], style, color=colour, ms=4,
                 label=f"{name}: error {100 * each.calibration_error:.1f} %")
-    ax.set(xlabel="confidence (probability of the predicted phase)",
-           ylabel="share of correct pixels", ylim=(0, 1.02))
+    ax.set(xlabel="confidence (probability of the predicted phase), %",
+           ylabel="share of correct pixels, %", ylim=(0, 103))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="upper left")
 
@@ -142,27 +142,26 @@ def confidence_against_noise(noise_stds: Sequence[float], reliabilities: Sequenc
     ax.plot(levels, confidence, "s-", color=OTHER_INK, label="mean confidence")
     ax.plot(levels, accuracy, "o-", color=INK, label="correct pixels")
     ax.fill_between(levels, confidence, accuracy, color=OTHER_INK, alpha=0.12, lw=0)
-    ax.set(xlabel="added noise, thousand grey levels", ylabel="%", ylim=(0, 103))
+    ax.set(xlabel="added noise, thousand grey levels", ylabel="confidence, correct pixels, %",
+           ylim=(0, 103))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="lower left")
 
 
 def error_shares(shares: np.ndarray, names: Sequence[str], ax: Axes, xlabel: str) -> None:
-    """Draw which share of all and of the wrong pixels lies in each bin.
+    """Draw which share of the pixels in each bin is wrong.
     Args:
-        shares: (3, bins), from `calibration.errors_by_bin`; the text above each pair of bars is
-            the last row, the share of the bin's pixels that are wrong.
+        shares: (3, bins), from `calibration.errors_by_bin`; the bars are the last row, and the
+            numbers above them the second, the share of all wrong pixels that lie in the bin.
         names: names of the bins.
     """
-    place = np.arange(len(names))
-    ax.bar(place - 0.2, 100 * shares[0], 0.4, color=PALE_INK, label="of all pixels")
-    ax.bar(place + 0.2, 100 * shares[1], 0.4, color=OTHER_INK, label="of the wrong pixels")
-    for at, (every, wrong, rate) in zip(place, shares.T, strict=True):
-        text = f"{100 * rate:.2f} %\nwrong" if every else "none"
-        ax.text(at, 100 * max(every, wrong) + 1, text, ha="center", va="bottom", fontsize=8)
-    ax.set(xticks=place, xticklabels=names, xlabel=xlabel, ylabel="share, %",
-           ylim=(0, 100 * shares[:2].max() + 14))
-    ax.legend(frameon=False)
+    place, rates = np.arange(len(names)), 100 * np.nan_to_num(shares[2])
+    ax.bar(place, rates, 0.7, color=OTHER_INK)
+    for at, (every, wrong, _), rate in zip(place, shares.T, rates, strict=True):
+        text = f"{100 * wrong:.0f} %" if every else "no pixel"
+        ax.annotate(text, (at, rate), (0, 3), textcoords="offset points", ha="center")
+    ax.set(xticks=place, xticklabels=names, xlabel=xlabel, ylabel="wrong pixels in the bin, %",
+           title="number above a bar: share of all errors", ylim=(0, 1.12 * max(rates.max(), 0.1)))
 
 
 def show_triple_points(labels: np.ndarray, phases: Phases, ax: Axes, title: str) -> None:
@@ -184,27 +183,35 @@ def grey_quantile_histograms(quantiles: Mapping[str, np.ndarray], ax: Axes) -> N
 
 
 def indicator_along_z(reference: Inspection, volume: Inspection, name: str, ax: Axes) -> None:
-    """Draw an indicator slice by slice.
+    """Draw an indicator slice by slice, in per cent ("shift": in standard deviations).
 
     Slices with an alarm are purple. The band reaches `ALARM_LIMIT` standard deviations from the
     mean of the reference.
     """
-    values, expected = volume.indicators[name], reference.indicators[name]
+    factor, unit = (1, "standard deviations") if name == "shift" else (100, "%")
+    values, expected = (factor * each.indicators[name] for each in (volume, reference))
     alarm = slice_alarms(reference, volume)[name]
     middle, reach = np.nanmean(expected), ALARM_LIMIT * np.nanstd(expected)
-    ax.axhspan(max(middle - reach, 0), middle + reach, color=PALE_INK, alpha=0.4, lw=0)
-    for chosen, colour, label in ((~alarm, INK, "normal"), (alarm, OTHER_INK, "alarm")):
-        ax.plot(volume.numbers[chosen], values[chosen], "o", color=colour, ms=4, label=label)
-    ax.set(title=f"{name} ({'low' if INDICATORS[name] < 0 else 'high'} is bad)", xlabel="slice")
+    ax.axhspan(max(middle - reach, 0), middle + reach, color=PALE_INK, alpha=0.4, lw=0,
+               label="normal")
+    for chosen, style, colour, label in ((~alarm, "o", INK, "no alarm"),
+                                         (alarm, "D", OTHER_INK, "alarm")):
+        ax.plot(volume.numbers[chosen], values[chosen], style, color=colour, ms=4,
+                label=label if chosen.any() else None)
+    ax.set(title=f"{name} ({'low' if INDICATORS[name] < 0 else 'high'} is bad)", xlabel="slice",
+           ylabel=f"{name}, {unit}")
+    ax.legend(frameon=False)
 
 
 def fractions_along_z(reference: Inspection, volume: Inspection, ax: Axes) -> None:
-    """Draw the share of each phase slice by slice; dashed: the mean of the reference."""
-    phases = volume.phases
-    for name, colour, shares, expected in zip(phases.names, phases.colours, volume.fractions.T,
-                                              reference.fractions.mean(0), strict=True):
-        ax.plot(volume.numbers, 100 * shares, ".", color=colour, label=name)
-        ax.axhline(100 * expected, color=colour, ls="--", lw=1)
+    """Draw the share of each phase slice by slice; a line: the mean of the reference."""
+    phases, looks = volume.phases, cycle(zip("o^sv", ((0, (6, 6)), (3, (3, 3)), (6, (6, 6)), "-."),
+                                             strict=True))
+    for name, colour, shares, expected, (marker, dashes) in zip(
+            phases.names, phases.colours, volume.fractions.T, reference.fractions.mean(0), looks,
+            strict=False):
+        ax.plot(volume.numbers, 100 * shares, marker, ms=3.5, color=colour, label=name)
+        ax.axhline(100 * expected, color=colour, ls=dashes, lw=1.2)
     ax.set(xlabel="slice", ylabel="share of the slice, %")
     ax.margins(y=0.25)
     ax.legend(frameon=False, ncols=3, loc="upper center", columnspacing=1, handletextpad=0.2)

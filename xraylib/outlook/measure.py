@@ -130,15 +130,12 @@ class Measurements:
         panels = {kind: [each for each in self.quantities if each.name.kind.startswith(kind)]
                   for kind in KINDS}
         panels = {kind: bars for kind, bars in panels.items() if bars}
-        fig = Figure(figsize=(13, 7.5), layout="constrained")
-        grid = iter(fig.subplots(2, 3).flat)
-        for (kind, bars), ax in zip(panels.items(), grid, strict=False):
-            self._draw_bars(kind, bars, ax)
-        self._draw_chords(next(grid))
-        for ax in grid:
-            ax.remove()
-        fig.supxlabel("Measured quantities. A thin line is the standard error; without a line it "
-                      "is unknown.")
+        rows = (len(panels) + 2) // 2  # two panels in each, and all of the last for chords
+        fig = Figure(figsize=(11, 3.4 * rows), layout="constrained")
+        grid = fig.add_gridspec(rows, 2)
+        for place, (kind, bars) in enumerate(panels.items()):
+            self._draw_bars(kind, bars, fig.add_subplot(grid[place // 2, place % 2]))
+        self._draw_chords(fig.add_subplot(grid[-1, len(panels) % 2:]))
         return fig
 
     def _draw_bars(self, kind: str, bars: Sequence[Quantity], ax: Axes) -> None:
@@ -157,7 +154,7 @@ class Measurements:
         ax.invert_yaxis()
         ax.set_xlim(left=0)
         unit = bars[0].name.unit
-        ax.set(title=kind + which, xlabel=f"{kind}, {unit}" if unit else kind)
+        ax.set(xlabel=f"{kind}, {unit}{which}" if unit else kind + which)
 
     def _draw_chords(self, ax: Axes) -> None:
         """Draw which share of a phase's chords has which length."""
@@ -170,9 +167,10 @@ class Measurements:
                                          strict=True):
             shares = sum(np.histogram(side * np.arange(len(counts)), bins, weights=counts / side)[0]
                          for side, counts in zip(sides, by_axis, strict=True))
-            ax.stairs(shares / (shares.sum() or 1), bins, color=colour, label=name)
-        ax.set(title="chords", xlabel=f"length, {length_unit(self.voxel_nm)}",
-               ylabel="share of the chords")
+            ax.stairs(100 * shares / (shares.sum() or 1), bins, color=colour, lw=1.5, label=name)
+            ax.axvline(mean_chord(by_axis, self.voxel_nm), color=colour, ls="--", lw=1)
+        ax.set(xlabel=f"length of a chord (dashed: mean), {length_unit(self.voxel_nm)}",
+               ylabel="share of the chords, %")
         ax.legend(frameon=False)
 
 

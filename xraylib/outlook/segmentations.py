@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..data import Phases, Voxel, dataset_file
 from ..errors import DataError, one_line_message
-from ..figures import INK
+from ..figures import INK, OTHER_INK
 from ..files import expand_user
 from ..formats.file_names import image_files, number_files
 from ..formats.labels import read_labels
@@ -62,9 +62,9 @@ def open_segmentation(path: str | Path, voxel_nm: Voxel | None = None) -> Segmen
     masks = read_labels(pages, folder, known)
     labels, phases = np.stack(masks.classes), masks.phases
     if (labels == IGNORE).any():
-        raise DataError(f"{path}: {(labels == IGNORE).mean():.2%} of the pixels have no label, and "
-                        "a microstructure can only be measured where all pixels have one. Segment "
-                        "these slices with a network and measure the result.")
+        raise DataError(f"{path}: {100 * (labels == IGNORE).mean():.2f} % of the pixels have no "
+                        "label, and a microstructure can only be measured where all pixels have "
+                        "one. Segment these slices with a network and measure the result.")
     values = zip(phases.values, phases.names, strict=True)
     notes = [*masks.notes, f"{'; '.join(f'value {value} is {name}' for value, name in values)}."]
     return Segmentation(labels, phases, voxel_nm or known.voxel_nm or voxel_nm_of(pages[0].file),
@@ -115,15 +115,22 @@ def mean_uncertainty(folder: str | Path) -> np.ndarray:
 
 
 def draw_along_z(segmentation: Segmentation, uncertainty: np.ndarray) -> Figure:
-    """Draw the shares of the phases, the consistency and the uncertainty, (Z,), slice by slice."""
+    """Draw the shares of the phases, the consistency and the uncertainty, (Z,), slice by slice.
+
+    The most uncertain three slices are marked.
+    """
     labels, phases = segmentation.labels, segmentation.phases
     numbers = np.arange(1, len(labels) + 1)
-    fig, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for phase, (name, colour) in enumerate(zip(phases.names, phases.colours, strict=True)):
         axes[0].plot(numbers, 100 * (labels == phase).mean((1, 2)), color=colour, label=name)
     axes[0].legend(frameon=False)
     axes[1].plot(numbers[1:], 100 * (labels[1:] == labels[:-1]).mean((1, 2)), color=INK)
     axes[2].plot(numbers, uncertainty, color=INK)
-    for ax, title in zip(axes, ("share of a phase", "consistency", "uncertainty"), strict=True):
-        ax.set(xlabel="slice", ylabel=f"{title}, %", title=title)
+    worst = np.argsort(uncertainty)[::-1][:3]
+    axes[2].plot(numbers[worst], uncertainty[worst], "D", color=OTHER_INK, label="most uncertain")
+    axes[2].legend(frameon=False)
+    names, limits = ("share of a phase", "consistency", "uncertainty"), (None, 100, None)
+    for ax, name, high in zip(axes, names, limits, strict=True):
+        ax.set(xlabel="slice", ylabel=f"{name}, %", ylim=(0, high))
     return fig
