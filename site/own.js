@@ -192,8 +192,8 @@ export class Own {
     }
     if (!faults.length && differs) {
       parts.push(
-        "The shares of grey levels differ from those of the training set, as when the " +
-          "composition differs, which does no harm.",
+        "The shares of grey levels differ from those of the training set. Another composition " +
+          "does no harm, uneven brightness does.",
       );
     }
     if (!faults.length && !ringing.length) {

@@ -177,8 +177,8 @@ def _verdict(scaled: Sequence[np.ndarray], known: np.ndarray, kind: str) -> str:
                 "look at previews (--preview 10).")
     levels = np.concatenate([part[np.isfinite(part)] for part in scaled])
     differ = np.maximum(0, _histogram(levels) - _expected(known)).sum() > DIFFERENT
-    return ("The shares of grey levels differ from those of the training set, as when the "
-            "composition differs, which does no harm. Look at previews." if differ else
+    return ("The shares of grey levels differ from those of the training set. Another composition "
+            "does no harm, uneven brightness does. Look at previews." if differ else
             "They are distributed as those of the training set.") + (
             "" if kind == "none" else " Another material or resolution can still be segmented "
             "wrongly: look at previews (--preview 10).")

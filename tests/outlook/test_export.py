@@ -29,6 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPES = [(501, 501), (128, 128), (17, 33), (64, 35), (5, 6)]
 
 
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    """PyTorch computes as ONNX Runtime does, also on CPUs with fast bfloat16."""
+    monkeypatch.setattr("xraylib.device.supports_fast_bf16", lambda _: False)
+
+
 def small(depth=2, n_classes=3, padding="same"):
     """A network that tells dark from bright pixels, because its batch norm fits the slices."""
     torch.manual_seed(depth)
