@@ -19,7 +19,7 @@ export const EXPLANATIONS = {
   ],
   few: [
     "outlook/10_trust",
-    "Where the errors are, and whose they are",
+    "Where the errors are, and who made them",
     "why the last wrong pixels lie at interfaces",
   ],
 };

@@ -1,6 +1,7 @@
 """Outputs of a prediction: what Fiji opens with its scale, resumes, and a set to correct."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -249,7 +250,8 @@ def test_the_command_says_what_it_did(weights, source, tmp_path):
                       "--contrast", "match")
     told, errors = process.communicate()
     assert process.returncode == 0, errors
-    for part in (f"Network: {weights}, UNet; label values: pore = 0, YSZ = 128, nickel = 255\n",
+    network = min(str(weights), os.path.relpath(weights), key=len)
+    for part in (f"Network: {network}, UNet; label values: pore = 0, YSZ = 128, nickel = 255\n",
                  "5 slices of 150 x 171 px; voxels of 18.4 x 18.4 x 18.4 nm (z, y, x)\n",
                  "brought to the mean and standard deviation of the training set, 30000 ± 8000",
                  f"The segmentation is {tmp_path / 'out' / STACK}."):
