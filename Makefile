@@ -105,7 +105,8 @@ bench: .venv/ready site
 	$(if $(DATA),for part in precision most five; do \
 	    $(BIN)/python tools/bench/time_to_dice.py $$part "$$DATA" || exit 1; done)
 
-prove: .venv/ready site
+prove: .venv/ready browser site
+	$(BIN)/python -m pytest -m heavy
 	for name in mutated volumes precisions bioimage engines; do $(BIN)/python tools/prove/$$name.py || exit 1; done
 	for fault in kill disk; do $(BIN)/python tools/prove/faults.py $$fault || exit 1; done
 	for place in colab binder lowest newest; do $(BIN)/python tools/prove/elsewhere.py $$place || exit 1; done

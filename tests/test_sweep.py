@@ -134,6 +134,7 @@ def wait(process: subprocess.Popen, until) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.heavy
 def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sweep(tmp_path,
                                                                                     folder):
     home = tmp_path / "parallel"
@@ -170,7 +171,8 @@ def test_twelve_runs_on_two_workers_one_killed_and_one_failing_equal_a_serial_sw
     assert not list(home.rglob("*.xraylib-tmp"))
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+@pytest.mark.parametrize("more", [
+    (), pytest.param(("--workers", "2"), marks=pytest.mark.heavy)])
 def test_ctrl_c_says_how_to_continue(tmp_path, folder, more):
     process = command(tmp_path / "home", folder, *more, sizes="4,6")
     wait(process, lambda: list((tmp_path / "home").rglob("result.json")))

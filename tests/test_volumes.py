@@ -316,6 +316,7 @@ def command(*arguments):
                             stderr=subprocess.PIPE, start_new_session=True)
 
 
+@pytest.mark.heavy
 def test_slices_of_a_killed_worker_are_done_by_another(weights, tmp_path):
     """One of two local workers is killed at work; all is there, as one process alone writes it."""
     tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")

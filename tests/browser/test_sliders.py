@@ -296,6 +296,7 @@ def test_baseline(lab, browser, here):
     page.close()
 
 
+@pytest.mark.heavy
 def test_noisy_training(lab, browser, here):
     page = Page(browser, lab, "02_noisy_train")
     panel = page.panel(0)
@@ -304,6 +305,7 @@ def test_noisy_training(lab, browser, here):
     page.close()
 
 
+@pytest.mark.heavy
 def test_noisy_validation(lab, browser, here):
     page = Page(browser, lab, "03_noisy_val")
     panel = page.panel(0)
@@ -341,6 +343,7 @@ def volume_panel(page, panel, test, guesses):
     check(last)
 
 
+@pytest.mark.heavy
 def test_three_d(lab, browser, here):
     page = Page(browser, lab, "outlook/09_three_d")
     panel = page.panel(0)
@@ -355,6 +358,7 @@ def test_three_d(lab, browser, here):
     page.close()
 
 
+@pytest.mark.heavy
 def test_size_sweep(lab, browser, here):
     page = Page(browser, lab, "04_size_sweep")
     panel = page.panel(0)
