@@ -23,7 +23,7 @@ from page_noise import add_page_noise
 
 from xraylib.contrast import BINS, CROWDED, DIFFERENT, UNEVEN, UNKNOWN, _expected
 from xraylib.data import NI_YSZ, NI_YSZ_VOXEL_NM, Slices
-from xraylib.datasets import TEST_SEED
+from xraylib.datasets import SIZES, TEST_SEED, built_in
 from xraylib.inference import load_weights, predict, receptive_field
 from xraylib.metrics import score_masks
 from xraylib.outlook.classical import NETWORK, grey_order, midpoint_thresholds
@@ -31,11 +31,10 @@ from xraylib.outlook.export import TIE
 from xraylib.outlook.onnx_graph import build_graph
 from xraylib.outlook.quality import ALARM_LIMIT, grey_quantiles, inspect_volume
 from xraylib.published import named_networks, network_file, published_rows
-from xraylib.synthetic import generate_chunks
 from xraylib.unet import UNet
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE, N_TEST = 501, 50  # of the built-in test set
+_, N_TEST, SIZE = SIZES["laptop"]  # of the built-in test set
 SHOWN = (1, 26, 50)  # slices of the test set that the page shows
 REFERENCE = (5, 10, 15, 20, 30, 35, 40, 45)  # slices that say what is normal (notebook 8)
 # Graphs on the page: their name, the network that they come from, and whether batch norm takes its
@@ -142,19 +141,11 @@ def published_numbers() -> dict[str, Any]:
                     for name in ("median + thresholds", NETWORK)}}
 
 
-def generate_test_set() -> Slices:
-    """Generate the built-in test set."""
-    chunks = list(generate_chunks(N_TEST, SIZE, TEST_SEED))
-    return Slices(list(chain.from_iterable(chunk.images for chunk in chunks)),
-                  list(chain.from_iterable(chunk.labels for chunk in chunks)),
-                  np.arange(1, N_TEST + 1) + 1000 * TEST_SEED, voxel_nm=NI_YSZ_VOXEL_NM)
-
-
 def main() -> None:
     """Write everything into the folder that the command line names."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    slices = generate_test_set()
+    slices = built_in(N_TEST, SIZE, TEST_SEED)
     shown = slices[[number - 1 for number in SHOWN]]
     normal = slices[[number - 1 for number in REFERENCE]]
     for image, labels, number in zip(shown.images, shown.labels, shown.numbers, strict=True):

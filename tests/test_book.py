@@ -185,7 +185,7 @@ def test_each_check_can_fail(tmp_path, text, problem):
     (tmp_path / "a.html").write_text(text)
     (tmp_path / "b.html").write_text('<h1 id="there">')
     assert problems(tmp_path) == ([f"a.html: {problem}"] if problem else [])
-    assert summary(tmp_path).endswith(f" {1 if problem else 0} problems")
+    assert summary(tmp_path, problems(tmp_path)).endswith(f" {1 if problem else 0} problems")
 
 
 def test_style_sheets_are_checked_and_templates_of_themes_are_not(tmp_path):

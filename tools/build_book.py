@@ -65,7 +65,7 @@ def main() -> None:
     except subprocess.CalledProcessError:
         sys.exit("error: Sphinx could not build the book, or warned; its messages are above")
     found = problems(target)
-    print(f"{target}: {summary(target)}")
+    print(f"{target}: {summary(target, found)}")
     if found:
         sys.exit("error: in the built book\n" + "\n".join(found))
 

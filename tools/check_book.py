@@ -109,18 +109,23 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
-def summary(folder: Path) -> str:
-    """Return the number of pages, of checked addresses and of problems, and the size of a book."""
+def summary(folder: Path, found: list[str]) -> str:
+    """Return the number of pages, of checked addresses and of problems, and the size of a book.
+
+    Args:
+        folder, found: the book, and its `problems`.
+    """
     checked = sum(len(read(path).links) + len(read(path).fetched) for path in pages(folder))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return (f"{len(pages(folder))} pages, {size / 1e6:.1f} MB, {checked:,} links and resources, "
-            f"{len(problems(folder))} problems")
+            f"{len(found)} problems")
 
 
 def main() -> None:
     """Print the problems of the book that the command line names."""
     folder = Path(sys.argv[1])
-    print("\n".join([*problems(folder), summary(folder)]))
+    found = problems(folder)
+    print("\n".join([*found, summary(folder, found)]))
 
 
 if __name__ == "__main__":
