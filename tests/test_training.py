@@ -11,7 +11,7 @@ from conftest import blobs
 
 from xraylib import training
 from xraylib.data import GreyScale, Phases, Slices
-from xraylib.errors import TrainingError
+from xraylib.errors import ParameterError, TrainingError
 from xraylib.losses import IGNORE
 from xraylib.metrics import Scores, evaluate
 from xraylib.training import Recipe, TrainingState, train
@@ -62,6 +62,13 @@ def test_callbacks_come_after_each_step_and_after_each_history_row():
 def test_a_network_learns_from_transformed_crops_too():
     state = trained(replace(TRANSFORMED, steps=120, width=8, crop=32), train_set=TRAIN[:1])
     assert max(row["dice"] for row in state.history) > 0.9
+
+
+def test_one_whole_slice_of_one_pixel_at_the_coarsest_level_is_refused():
+    recipe, train_set = replace(PUBLISHED, depth=4), blobs(3, 16, 12)
+    with pytest.raises(ParameterError, match="batch is 1 and the smallest slice 16, which is one"):
+        TrainingState(recipe, train_set, 0)
+    train(TrainingState(replace(recipe, batch=2), train_set, 0), train_set)
 
 
 def test_a_network_without_padding_learns():

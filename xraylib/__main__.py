@@ -70,15 +70,14 @@ def sweep_runs(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Segment a volume of any size: a folder of TIFFs, or one TIFF with many pages."""
-    weights, source, target = (published.network_file(arguments.network), arguments.source,
-                               arguments.target)
+    source, target = arguments.source, arguments.target
     count, folder = arguments.worst or ("", "")
     if arguments.worst:
         check_worst(count, Path(folder), target)
     paths = volumes.predict_volume(
-        weights, source, target, arguments.preview, arguments.tile, arguments.workers,
-        arguments.scheduler, contrast=arguments.contrast, voxel_nm=arguments.voxel_nm,
-        stack=arguments.stack, probabilities=arguments.probabilities,
+        published.network_file(arguments.network), source, target, arguments.preview,
+        arguments.tile, arguments.workers, arguments.scheduler, contrast=arguments.contrast,
+        voxel_nm=arguments.voxel_nm, stack=arguments.stack, probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty or bool(arguments.worst))
     print(printable(f"The segmentation is {paths[0]}." if arguments.stack else
                     f"{len(paths)} segmented slices are in {target}."))

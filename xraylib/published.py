@@ -112,20 +112,15 @@ def own_networks() -> dict[str, Path]:
 
 def network_file(name_or_path: str | Path) -> Path:
     """Return the weights file of a name, a weights file or the folder of a run.
-
     Raises: RunError if a folder holds no complete run, WeightsError if there is nothing.
     """
-    networks, path = named_networks(), expand_user(name_or_path)
-    if str(name_or_path) in networks:
-        return networks[str(name_or_path)].file
-    own = own_networks()
-    if str(name_or_path) in own:
-        return own[str(name_or_path)]
+    known = own_networks() | {name: network.file for name, network in named_networks().items()}
+    path = known.get(str(name_or_path)) or expand_user(name_or_path)
     if path.is_dir():
         return load_run(path).weights
     if not path.exists():
         raise WeightsError(f"{name_or_path} is neither a file, a run folder nor the name of a "
-                           f"network. The names are {', '.join([*networks, *own])}.")
+                           f"network. The names are {', '.join(known)}.")
     return path
 
 

@@ -26,6 +26,7 @@ from .unet import UNet, margin_of
 
 MAX_CHANNELS = 2048  # twice the poster's; the memory for a network grows with their square
 MAX_MARGIN = 250_000_000  # px of margin in a step times channels: 7 GB
+MAX_WIDENING = 10  # side of a crop with its margin, in sides of the crop: 99 % is thrown away
 TRANSFORMS = ("rotate", "scale", "elastic", "blur", "contrast", "brightness", "noise")
 # What draws the training crops, by the network's name and by whether the recipe has transforms.
 SAMPLERS: dict[tuple[str, bool], type[CropSampler]] = {("UNet", False): CropSampler}
@@ -96,6 +97,7 @@ class TrainingState:
     STATEFUL = ("model", "optimiser", "schedule", "batches")  # attributes with a state_dict
 
     def __init__(self, recipe: Recipe, train_set: Slices, seed: int) -> None:
+        check_sizes(recipe, min(max(image.shape) for image in train_set.images))
         keep_freed_memory()
         self.recipe, self.device = recipe, best_device()
         sampler = recipe.network, bool(recipe.transforms)
@@ -207,18 +209,23 @@ def _seconds_since(start: float, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def check_sizes(recipe: Recipe) -> None:
-    """Raise `ParameterError` if no memory holds a network or a step, or a step is of one pixel."""
-    crop, depth, batch = recipe.crop, recipe.depth, recipe.batch
+def check_sizes(recipe: Recipe, slice_side: int = 0) -> None:
+    """Raise `ParameterError` if no memory holds a network or a step, or a step is of one pixel.
+    Args:
+        recipe, slice_side: the longer side of the smallest slice, px, or 0 before slices are read.
+    """
+    depth, batch, side = recipe.depth, recipe.batch, recipe.crop or slice_side
     if (channels := recipe.width * 2**depth) > MAX_CHANNELS:
         raise ParameterError(f"width is {recipe.width} and depth {depth}, so the U-Net has "
                              f"{channels:,} channels at its coarsest level; at most "
                              f"{MAX_CHANNELS:,} are allowed. Lower one.")
-    if batch == 1 and 0 < crop <= 2**depth and recipe.padding == "same":
-        raise ParameterError(f"batch is 1 and crop {crop}, which is one pixel at depth {depth}, "
+    if batch == 1 and 0 < side <= 2**depth and recipe.padding == "same":
+        what = "crop" if recipe.crop else "the smallest slice"
+        raise ParameterError(f"batch is 1 and {what} {side}, which is one pixel at depth {depth}, "
                              "but batch norm needs two. Raise batch or crop, or lower depth.")
-    margin = margin_of(recipe.padding, depth) if crop else 0
-    if batch * recipe.width * ((crop + 2 * margin)**2 - crop**2) > MAX_MARGIN:
-        raise ParameterError(f"crop is {crop}, but with padding 'valid' and depth {depth} each "
+    margin = margin_of(recipe.padding, depth) if recipe.crop else 0
+    whole = side + 2 * margin
+    if whole > MAX_WIDENING * side or batch * recipe.width * (whole**2 - side**2) > MAX_MARGIN:
+        raise ParameterError(f"crop is {side}, but with padding 'valid' and depth {depth} each "
                              f"crop needs a margin of {margin} px, which is too much for a batch "
-                             f"of {batch}. Raise crop, or lower depth.")
+                             f"of {batch}. Raise crop, or lower depth or batch.")

@@ -137,9 +137,10 @@ for more, message in [
     ("-p transforms=flips", f"transforms is 'flips'; it must be {TRANSFORMS}."),
     ("-p batch=1 -p crop=4", "batch is 1 and crop 4, which is one pixel at depth 2, but batch norm "
      "needs two. Raise batch or crop, or lower depth."),
-    ("-p padding=valid -p depth=4 -p crop=8 -p batch=1024", "crop is 8, but with padding 'valid' "
-     "and depth 4 each crop needs a margin of 92 px, which is too much for a batch of 1024. Raise "
-     "crop, or lower depth."),
+    *((f"-p padding=valid -p depth=4 -p crop={crop} -p batch={batch}",
+       f"crop is {crop}, but with padding 'valid' and depth 4 each crop needs a margin of 92 px, "
+       f"which is too much for a batch of {batch}. Raise crop, or lower depth or batch.")
+      for crop, batch in ((16, 2), (32, 1024))),
     *((f"-p network=UNet3D -p {wrong}", CUBES) for wrong in (
         "crop=0", "padding=valid", "transforms=blur")),
     ("-p network=UNet3D", NEIGHBOURS), ("-p network=UNet25D", NEIGHBOURS),
