@@ -91,7 +91,7 @@ def outlook_tables() -> list[str]:
     single = [[f"one clean slice, {title}",
                *(percent(headline_dice(published("05_single_image", **changes), part))
                  for part in ("test", "test_noisy"))] for title, changes in one.items()]
-    single += [[f"{n} noisy slice(s)",
+    single += [[f"{n} noisy slice" + "s" * (n > 1),
                 *(percent(headline_dice(published("07_noisy_only", n_train=n, steps=1500), part))
                   for part in ("test", "test_noisy"))] for n in (1, 400)]
     levels = published_rows("noisy")[0]["noise_stds"]
