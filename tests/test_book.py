@@ -28,7 +28,7 @@ NOTEBOOKS = {path.relative_to(ROOT).with_suffix("").as_posix(): nbformat.read(pa
 # -- the book --------------------------------------------------------------------------------------
 
 
-def test_the_book_builds_and_is_whole(tmp_path):
+def test_the_book_builds_without_problems(tmp_path):
     site, book = tmp_path / "site", tmp_path / "book"
     site.mkdir()
     (site / "index.html").write_text(LIVE)
@@ -98,7 +98,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Print nothing."""
 
 
-def test_a_link_of_a_notebook_to_nowhere_fails_the_build(tmp_path, monkeypatch, capfd):
+def test_a_broken_link_in_a_notebook_fails_the_build(tmp_path, monkeypatch, capfd):
     def gather_one_page(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -133,7 +133,7 @@ def test_a_checkpoint_of_another_run_starts_again_with_a_warning(tmp_path, chang
         run_in(tmp_path, **change)
 
 
-def test_a_folder_without_a_checkpoint_is_no_warning(tmp_path):
+def test_a_folder_without_a_checkpoint_causes_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_checkpoint(tmp_path, "run") is None
@@ -171,7 +171,7 @@ def test_the_progress_bar_is_shown_unless_it_is_turned_off(
     assert ("disable" in seen[0]) == (not progress)
 
 
-def test_noise_that_the_network_is_not_trained_on_chooses_no_weights(tmp_path, monkeypatch):
+def test_slices_with_more_noise_than_training_do_not_choose_the_best_weights(tmp_path, monkeypatch):
     """Clean Dice rises and noisy Dice falls faster.
 
     The last weights are then the best ones of a network trained on clean slices. If no slice is

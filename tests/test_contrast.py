@@ -98,7 +98,7 @@ SERIOUS = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_does_no_harm_is_no_reason_to_warn(sample, model, tmp_path, name):
+def test_harmless_changes_cause_no_warning(sample, model, tmp_path, name):
     scale, sentence = choose_contrast(pages_of(tmp_path, HARMLESS[name](sample[0])), model)
     assert "WARNING" not in sentence
     as_usual = scale.dtype == "uint16"
@@ -109,19 +109,19 @@ def test_what_does_no_harm_is_no_reason_to_warn(sample, model, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", SERIOUS)
-def test_what_ruins_a_segmentation_is_said(sample, model, tmp_path, name):
+def test_harmful_changes_cause_a_warning(sample, model, tmp_path, name):
     _, sentence = choose_contrast(pages_of(tmp_path, SERIOUS[name](sample[0])), model)
     assert "WARNING: do not trust" in sentence and "--contrast percentiles" in sentence
     assert ("shading" in sentence) == ("shading" in name)
 
 
-def test_noise_is_serious_for_a_network_that_has_not_seen_it(sample, model, tmp_path):
+def test_noise_causes_a_warning_for_a_network_that_has_not_seen_it(sample, model, tmp_path):
     for std in (1500, 5000):
         _, sentence = choose_contrast(pages_of(tmp_path, noisy(sample[0], std)), model)
         assert ("WARNING" in sentence) != model.noisy
 
 
-def test_another_material_is_serious(another_material, model, tmp_path):
+def test_another_material_causes_a_warning(another_material, model, tmp_path):
     _, sentence = choose_contrast(pages_of(tmp_path, another_material), model)
     assert "WARNING" in sentence and "another material" in sentence
 
@@ -136,7 +136,7 @@ def test_a_changed_contrast_is_brought_back(sample, model, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["none", "match", "percentiles"])
-def test_borders_hot_pixels_and_numbers_that_are_none_make_no_difference(
+def test_borders_hot_pixels_and_nan_make_no_difference(
         sample, tmp_path, kind):
     model, plain = knowing(sample[0], dtype="float32"), sample[0].astype(np.float32)
     odd = plain.copy()

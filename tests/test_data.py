@@ -64,7 +64,7 @@ def test_grey_statistics_are_those_of_all_pixels():
 # -- phases ----------------------------------------------------------------------------------------
 
 
-def test_phases_come_back_from_json_as_they_were():
+def test_phases_are_unchanged_by_json():
     assert Phases.from_dict(NI_YSZ.to_dict()) == NI_YSZ and len(NI_YSZ) == 3
     assert NI_YSZ.to_dict()["values"] == [0, 128, 255]
 

@@ -89,7 +89,7 @@ def test_dummy_slices_are_split_like_the_slices_themselves():
         assert all(np.array_equal(a.numbers, b.numbers) for a, b in zip(*drawn, strict=True))
 
 
-def test_only_neighbours_in_order_are_neighbours():
+def test_only_consecutive_slices_are_neighbours():
     slices = blobs(6, 8, 8)
     datasets.require_neighbours(slices[2:5])
     for wrong in ([0, 2], [1, 0], [0, 0, 1]):
@@ -155,7 +155,7 @@ def test_a_relative_folder_is_opened_again_from_anywhere(tmp_path, monkeypatch, 
     assert again.fingerprint == opened.fingerprint != datasets.built_in_fingerprint("tiny")
 
 
-def test_fewer_than_ten_slices_are_refused_unless_they_are_meant(tmp_path):
+def test_fewer_than_ten_slices_are_refused_unless_allowed(tmp_path):
     save_slices(blobs(9, 16, 16), tmp_path / "set")
     with pytest.raises(DataError, match="holds 9 labelled slices. At least 10 are needed .* 11, w"):
         open_dataset("tiny", tmp_path / "set")
@@ -164,7 +164,7 @@ def test_fewer_than_ten_slices_are_refused_unless_they_are_meant(tmp_path):
     assert opened.test.phases == opened.slices.phases and opened.test.numbers.dtype.kind == "i"
 
 
-def test_what_the_labels_mean_is_printed_once(folder, capsys):
+def test_the_meaning_of_labels_is_printed_once(folder, capsys):
     (folder / "dataset.toml").unlink()
     open_dataset("tiny", folder)
     said = capsys.readouterr().out.splitlines()
@@ -202,7 +202,7 @@ def test_built_in_slices_are_generated_once_and_complete(home, monkeypatch):
         lost.write_bytes(content)
 
 
-def test_built_in_slices_are_the_same_as_ever():
+def test_built_in_slices_never_change():
     """The pixels of version 2; another VERSION is needed for others."""
     assert datasets.VERSION == 2
     assert open_dataset("tiny").slices.fingerprint() == "1a8ba9bfa189459d"

@@ -34,7 +34,7 @@ def test_home_is_the_environment_variable_then_the_repository(monkeypatch, tmp_p
     assert files.home() == tmp_path
 
 
-def test_a_path_has_a_name_and_no_links(tmp_path, monkeypatch):
+def test_a_path_is_not_empty_and_its_links_are_resolved(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to("there")
     (tmp_path / "circle").symlink_to("circle")
@@ -95,7 +95,7 @@ def test_json_is_readable(tmp_path):
     assert written == files.json_bytes({"a": [1]}) == b'{\n "a": [\n  1\n ]\n}\n'
 
 
-def test_the_first_of_two_folders_stays(tmp_path):
+def test_the_first_of_two_folders_is_kept(tmp_path):
     with files.atomic_folder(tmp_path / "deep/folder") as part:
         (part / "mine").touch()
         (tmp_path / "deep/folder").mkdir()
@@ -103,7 +103,7 @@ def test_the_first_of_two_folders_stays(tmp_path):
     assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["folder", "theirs"]
 
 
-def test_the_first_of_two_exclusive_files_stays(tmp_path, monkeypatch):
+def test_the_first_of_two_exclusive_files_is_kept(tmp_path, monkeypatch):
     files.create_exclusively(tmp_path / "a", b"first")
     files.create_exclusively(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"first" and not leftovers(tmp_path)
@@ -213,7 +213,7 @@ def writer(tmp_path):
         process.kill()
 
 
-def test_what_a_live_process_writes_stays(tmp_path, writer):
+def test_files_of_a_running_process_are_kept(tmp_path, writer):
     assert len(leftovers(tmp_path)) == 2
     files.remove_leftovers(tmp_path)
     assert len(leftovers(tmp_path)) == 2
@@ -222,7 +222,7 @@ def test_what_a_live_process_writes_stays(tmp_path, writer):
 
 
 @posix
-def test_what_a_killed_process_wrote_is_removed(tmp_path, writer):
+def test_files_of_a_killed_process_are_removed(tmp_path, writer):
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     assert len(leftovers(tmp_path)) == 2

@@ -62,7 +62,7 @@ def same_weights(one, other):
 # -- weights --------------------------------------------------------------------------------------
 
 
-def test_weights_come_back_as_they_were_saved(tmp_path):
+def test_saved_weights_are_read_unchanged(tmp_path):
     model = a_network("valid", n_classes=2).eval()
     model.phases = TWO
     save_weights(model, tmp_path / "w.safetensors")
@@ -99,7 +99,7 @@ def test_weights_of_older_versions_are_2d_networks_of_pore_ysz_and_nickel(tmp_pa
         assert type(loaded) is UNet and same_weights(model, loaded) and loaded.phases == NI_YSZ
 
 
-def test_grey_levels_come_back_as_they_were_saved(tmp_path):
+def test_saved_grey_levels_are_read_unchanged(tmp_path):
     model = a_network()
     model.grey_scale = GreyScale("float32", 812.5, -300.0)
     model.grey_quantiles = np.sort(np.random.default_rng(0).uniform(0, 65535, 101))

@@ -77,7 +77,7 @@ def test_a_class_that_is_only_in_the_prediction_has_no_dice_and_costs_the_others
     assert dice == pytest.approx([2 * 7 / (7 + 8), 1, np.nan], nan_ok=True)
 
 
-def test_a_batch_of_two_is_scored_image_by_image():
+def test_each_image_of_a_batch_is_scored_separately():
     both = score(torch.cat([HALVES, SHIFTED]), torch.cat([HALVES, HALVES]))
     alone = torch.cat([score(HALVES, HALVES), score(SHIFTED, HALVES)])
     assert torch.equal(both.nan_to_num(), alone.nan_to_num())

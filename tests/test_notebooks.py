@@ -137,7 +137,7 @@ def test_every_zip_says_whether_lengths_may_differ(name):
 
 
 @every
-def test_what_a_tag_hides_is_hidden_in_every_viewer(name):
+def test_cells_hidden_by_a_tag_are_hidden_in_every_viewer(name):
     for cell in NOTEBOOKS[name].cells:
         expected = {}
         for tag in tags(cell):
@@ -230,7 +230,7 @@ def test_outputs_are_those_of_one_complete_run_or_none(name):
 
 
 @pytest.mark.parametrize("topic", ["kernel", "softmax", "dice_of", "dice_loss"])
-def test_the_outputs_of_what_is_worked_by_hand_are_compared(topic):
+def test_outputs_of_calculations_by_hand_are_compared(topic):
     """A convolution, probabilities, a Dice score and the soft loss in notebook 1."""
     assert any(topic in cell.source for cell in code("01_baseline") if CHECK_OUTPUT in tags(cell))
 

@@ -16,19 +16,19 @@ from xraylib.params import (
 )
 
 
-def test_numbers_that_yaml_made_text_of_are_read():
+def test_numbers_that_yaml_reads_as_text_are_accepted():
     assert check_parameters(noise_std="5e3", seed="7", lr="1e-3") == {
         "noise_std": 5000.0, "seed": 7, "lr": 1e-3}
 
 
 @pytest.mark.parametrize("value", [True, "1_0", "1.5", math.nan, None, 10**400, [1]])
-def test_what_is_no_whole_number_is_refused(value):
+def test_numbers_that_are_not_whole_are_refused(value):
     with pytest.raises(ParameterError, match="seed is .*; it must be a whole number from 0 to "
                                              r"2147483647\.$"):
         check_parameters(seed=value)
 
 
-def test_the_first_wrong_parameter_is_told_and_an_unknown_one_before_all():
+def test_the_first_wrong_parameter_is_reported_and_unknown_ones_before_others():
     with pytest.raises(ParameterError, match="^noise_std is -3; it must be a number from 0 to 65"):
         check_parameters(noise_std=-3, lr=5)
     with pytest.raises(ParameterError, match="^unknown parameter 'colour'; the known ones are "
@@ -164,20 +164,20 @@ def test_noise_has_one_level_if_its_bounds_are_equal_and_they_cannot_be_crossed(
     assert plain.noise_std == 700
 
 
-def test_what_a_reader_changes_wins_over_the_recipe_of_the_experiment():
+def test_a_readers_choice_overrides_the_recipe_of_the_experiment():
     assert configure("04_size_sweep", profile="laptop").recipe == replace(
         PROFILES["laptop"], steps=150, evaluations=1)
     changed = configure("04_size_sweep", profile="laptop", steps=300, width=8).recipe
     assert changed == replace(PROFILES["laptop"], steps=300, evaluations=1, width=8)
 
 
-def test_a_network_that_no_memory_holds_is_refused():
+def test_a_network_that_is_too_large_is_refused():
     with pytest.raises(ParameterError, match="width is 512 and depth 6, so the U-Net has 32,768 "
                                              "channels at its coarsest level; at most 2,048"):
         configure("01_baseline", width=512, depth=6)
 
 
-def test_what_a_run_depends_on_tells_digests_apart_and_what_is_off_does_not():
+def test_the_digest_depends_on_every_parameter_that_is_used_and_no_other():
     changes = ({}, {"seed": 1}, {"n_train": 3}, {"split": "block"}, {"steps": 5},
                {"transforms": ["rotate"]}, {"transforms": ["noise"]},
                {"transforms": ["noise"], "noise_std": 1},
@@ -194,7 +194,7 @@ def test_what_a_run_depends_on_tells_digests_apart_and_what_is_off_does_not():
         padding="same", network="UNet", noise_std=1, noise_std_min=1)
 
 
-def test_what_has_its_default_is_no_part_of_the_digest():
+def test_default_values_do_not_change_the_digest():
     """So that a parameter that is added later renames no run."""
     facts = configure("01_baseline", profile="laptop").facts()
     assert not {"split_seed", "slice_share", "fold"} & set(facts)

@@ -27,7 +27,7 @@ from xraylib.params import configure
 from xraylib.tiles import tile_spans, tiled_logits
 from xraylib.unet import UNet
 
-load_plugins()  # the experiments of the wing are tried, too
+load_plugins()  # also the experiments of xraylib.outlook
 # A machine may be slow, and what fails once must fail again.
 TRIED = partial(settings, deadline=None, derandomize=True)
 SEEDS, SIDES = st.integers(0, 2**31 - 1), st.integers(16, 40)

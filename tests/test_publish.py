@@ -32,7 +32,7 @@ def model():
     return recalibrate_batch_norm(model.eval(), SLICES.images)
 
 
-def test_what_is_published_is_what_the_tool_would_publish():
+def test_published_files_equal_what_the_tool_writes():
     """The same runs under the same names, and weights of the same ones."""
     wanted = {config.digest(built_in_fingerprint(config.profile)): run_name(config)
               for config in CONFIGS}

@@ -59,7 +59,7 @@ def test_snapshots_of_a_published_run_are_networks_by_step():
     assert len(other.snapshots()) == 1                   # the best network
 
 
-def test_a_run_that_is_not_published_says_so():
+def test_a_run_that_is_not_published_is_an_error():
     with pytest.raises(RunError, match="is not among the published runs"):
         published.published("01_baseline", steps=7)
 

@@ -22,7 +22,7 @@ PROJECT, OPTIONAL = PYPROJECT["project"], PYPROJECT["project"]["optional-depende
 LIBRARY = ROOT / "xraylib"
 CORE = sorted(LIBRARY.glob("*.py"))
 FORMATS = sorted((LIBRARY / "formats").glob("*.py"))
-WING = sorted((LIBRARY / "outlook").glob("*.py"))
+OUTLOOK = sorted((LIBRARY / "outlook").glob("*.py"))
 BOOK = sorted((ROOT / "book").glob("*.py"))
 TOOLS = sorted([*(ROOT / "tools").rglob("*.py"), *(ROOT / "site").glob("*.py")])
 SCRIPTS = sorted([*(ROOT / "site").glob("*.*js"), *(ROOT / "site").glob("*.css"),
@@ -92,7 +92,7 @@ def third_party(paths) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("paths", "extras"), [
-    ([*CORE, *WING], ("notebooks", "cluster", "export")),
+    ([*CORE, *OUTLOOK], ("notebooks", "cluster", "export")),
     ([*TOOLS, *TESTS], ("notebooks", "cluster", "export", "test")),
     (BOOK, ("book",)),
 ], ids=["library", "tools and tests", "book"])
@@ -157,7 +157,7 @@ def layer(path: Path) -> str:
 
 
 @every([*CORE, *FORMATS])
-def test_the_core_imports_downward_and_never_the_wing(path):
+def test_the_core_imports_downward_and_never_the_outlook(path):
     if path.stem == "__init__":
         assert not imported(path)
         return
@@ -173,7 +173,7 @@ def test_every_module_of_the_core_has_a_layer():
     assert modules == {"__init__", "formats.__init__", *LAYERS}
 
 
-def test_the_look_at_imports_sees_them():
+def test_the_import_check_finds_imports():
     assert imported(LIBRARY / "losses.py") == set()
     assert {"data", "losses", "metrics", "unet"} <= imported(LIBRARY / "training.py")
     assert {"datasets", "published"} <= imported(LIBRARY / "__main__.py")
@@ -182,7 +182,7 @@ def test_the_look_at_imports_sees_them():
     assert ("published" in imported(LIBRARY / "runs.py")) == bool(LATE_IMPORTS)
 
 
-def test_importing_all_of_the_core_loads_nothing_of_the_wing():
+def test_importing_the_core_does_not_import_the_outlook():
     names = [f"xraylib.{name}" for name in LAYERS]
     code = (f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
             "print([name for name in sys.modules if name.startswith('xraylib.outlook')])")
@@ -199,7 +199,7 @@ def test_the_core_is_small(paths, most):
     assert sum(lines.values()) <= most, f"{sum(lines.values())} lines: {lines}"
 
 
-@every([*CORE, *FORMATS, *WING, *TOOLS, *BOOK])
+@every([*CORE, *FORMATS, *OUTLOOK, *TOOLS, *BOOK])
 def test_files_are_short(path):
     assert path.read_text().count("\n") <= FILE_LINES
 
@@ -237,7 +237,7 @@ def public(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, ast.AST
                 yield from public(node.body, f"{node.name}.")
 
 
-@every([*CORE, *FORMATS, *WING, *TOOLS, *BOOK])
+@every([*CORE, *FORMATS, *OUTLOOK, *TOOLS, *BOOK])
 def test_every_module_and_public_function_has_a_docstring(path):
     tree = ast.parse(path.read_text())
     lacking = [name for name, node in public(tree.body) if not ast.get_docstring(node)]

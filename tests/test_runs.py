@@ -235,7 +235,7 @@ def test_a_result_of_another_type_is_one_clear_error(trained, tmp_path, value):
     {"numbers": ["a"]}, {"noise_std": ["a"]}, {"noise_std": 3}, {"confusion": [[[0.5] * 3] * 3]},
     {"confusion": [[[-1] * 3] * 3], "numbers": [1], "noise_std": [0]}, {"more": 1},
     {"confusion": [[[1] * 4] * 4], "numbers": [1], "noise_std": [0]}])
-def test_scores_that_are_no_pixels_are_one_clear_error(trained, tmp_path, change):
+def test_impossible_scores_are_one_clear_error(trained, tmp_path, change):
     folder = copy_of(trained, tmp_path)
     edit(folder / "result.json", lambda content: content | {"val": content["val"] | change})
     with pytest.raises(RunError, match=r"result\.json is damaged"):
@@ -267,7 +267,7 @@ def test_foreign_files_among_the_snapshots_are_left_alone(trained, tmp_path):
     assert list(load_run(folder).snapshots()) == [1, 3, 4]
 
 
-def test_missing_files_are_told(trained, tmp_path):
+def test_missing_files_are_reported(trained, tmp_path):
     with pytest.raises(RunError, match=r"holds no complete run \(no result\.json\)"):
         load_run(tmp_path)
     folder = copy_of(trained, tmp_path)

@@ -197,7 +197,7 @@ def probe(_item: int) -> tuple:
     return os.getenv("MALLOC_TRIM_THRESHOLD_"), os.getenv("OMP_NUM_THREADS"), addresses
 
 
-def test_local_workers_keep_freed_memory_listen_here_alone_and_leave_nothing():
+def test_local_workers_keep_freed_memory_listen_on_loopback_and_leave_no_files():
     """Dask's own setting would have them return it at once: a training would take twice the time.
 
     Defects: the environment of this process was cleared and restored, and Dask's web server
@@ -215,7 +215,7 @@ def test_local_workers_keep_freed_memory_listen_here_alone_and_leave_nothing():
     assert not psutil.wait_procs(started, timeout=10)[1]
 
 
-def test_what_workers_warn_of_arrives_at_the_end(capfd):
+def test_warnings_of_workers_are_printed_at_the_end(capfd):
     assert list(map_tasks(warnings.warn, ["mind the gap"], workers=1)) == [(0, None)]
     assert re.fullmatch(r"\S+: UserWarning: mind the gap\n.*\n", capfd.readouterr().err)
 
@@ -263,7 +263,7 @@ def test_a_scheduler_that_dies_is_one_clear_error(cluster, caplog):
     assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
 
 
-def test_a_scheduler_without_workers_is_not_waited_for_for_ever(cluster, monkeypatch, capsys):
+def test_waiting_for_workers_ends(cluster, monkeypatch, capsys):
     """Defect: the command waited silently."""
     address, _, start_worker = cluster
     monkeypatch.setattr(workers, "NOTICE_AFTER", 0.5)

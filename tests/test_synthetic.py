@@ -36,7 +36,7 @@ def test_shapes_and_types(sample):
 
 @pytest.mark.parametrize(("seed", "start", "size", "digest"), [
     (0, 0, 501, "065417c5cf455dfb"), (0, 250, 501, "380284b2f21e06b5")])
-def test_the_pixels_are_the_same_as_ever(seed, start, size, digest):
+def test_the_pixels_never_change(seed, start, size, digest):
     """Another VERSION of the built-in data is needed for other pixels."""
     made = hashlib.sha256()
     sample = generate(3 if start == 0 else 2, size, seed, start)
@@ -53,7 +53,7 @@ def test_any_slice_alone_is_the_slice_of_the_volume(start):
     assert same(alone, type(volume)(*part))
 
 
-def test_chunks_are_small_and_make_up_the_volume():
+def test_chunks_are_small_and_add_up_to_the_volume():
     volume, chunks = generate(75, 32, start=20), list(generate_chunks(75, 32, 0, start=20))
     assert max(len(chunk.images) for chunk in chunks) <= BLOCK
     assert np.array_equal(np.concatenate([chunk.images for chunk in chunks]), volume.images)
@@ -160,6 +160,6 @@ def test_hashed_numbers_are_uniform_and_belong_to_their_place():
 
 @pytest.mark.parametrize(("name", "value"), [
     ("n", 0), ("size", 8), ("seed", -1), ("seed", 2**63), ("start", -1)])
-def test_arguments_out_of_range_are_named(name, value):
+def test_arguments_out_of_range_are_errors(name, value):
     with pytest.raises(ValueError, match=f"{name} = {value}"):
         next(generate_chunks(**{"n": 1, "size": 16, "seed": 0, "start": 0} | {name: value}))

@@ -97,7 +97,7 @@ def test_a_phase_that_no_slice_contains_is_left_out_of_the_mean_and_named():
     assert "–" not in dice_table([run_with(perfect, perfect)])
 
 
-def test_names_are_neither_html_nor_links_nor_cells():
+def test_names_are_escaped_in_tables():
     """Defect: a volume named as an HTML element ran its script in the page made of a notebook."""
     table = markdown_table(["a|b", "c\\|d"], [["<img src=x onerror=alert(1)>", "[x](y)\r\n"]])
     assert table == (r"| a\|b | c\\\|d |" "\n| --- | --- |\n"

@@ -81,7 +81,7 @@ def test_prediction_of_a_folder_equals_that_of_the_slices_in_memory(model, tmp_p
 
 @pytest.mark.parametrize("kind", [
     "pages", "bigtiff", "imagej", "compressed", "big-endian", "tiled"])
-def test_a_file_of_many_pages(weights, tmp_path, kind):
+def test_a_volume_in_one_file(weights, tmp_path, kind):
     images, path = volume(), tmp_path / "stack.tif"
     options = {"pages": {"photometric": "minisblack"},
                "bigtiff": {"bigtiff": True, "photometric": "minisblack"},
@@ -99,7 +99,7 @@ def test_a_file_of_many_pages(weights, tmp_path, kind):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_another_bit_depth_and_contrast_is_brought_to_the_training_sets_and_said(
+def test_another_bit_depth_and_contrast_is_scaled_and_reported(
         weights, tmp_path, capsys, dtype):
     images = volume()
     share = images / 65535
@@ -160,7 +160,7 @@ def test_a_mask_that_was_edited_in_place_is_not_counted_as_done(weights, tmp_pat
 
 
 @pytest.mark.parametrize("network", [UNet3D, UNet25D])
-def test_what_was_made_with_another_neighbour_is_not_counted_as_done(tmp_path, network):
+def test_slices_made_with_another_neighbour_are_refused(tmp_path, network):
     """The fourth of six slices changes, its segmentation is missing: its neighbours are refused."""
     save_weights(seeing(network), tmp_path / "model.safetensors")
     (tmp_path / "in").mkdir()
@@ -199,7 +199,7 @@ def test_a_slice_that_is_changed_while_it_is_read_is_not_segmented(
     assert len(volumes.predict_volume(weights, source, tmp_path / "anew")) == 3
 
 
-def test_of_two_predictions_that_begin_at_the_same_moment_one_has_the_folder(
+def test_only_one_of_two_simultaneous_predictions_gets_the_folder(
         weights, tmp_path, monkeypatch):
     """Both find the folder empty; then the other is faster."""
     tifffile.imwrite(tmp_path / "s.tif", volume(2))
@@ -222,7 +222,7 @@ def test_of_two_predictions_that_begin_at_the_same_moment_one_has_the_folder(
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+def test_a_file_system_without_links_works(tmp_path, monkeypatch):
     def link(*_):
         raise PermissionError(1, "Operation not permitted")
     monkeypatch.setattr(os, "link", link)
@@ -248,13 +248,13 @@ def test_an_input_that_changed_and_kept_size_and_time_is_noticed(weights, tmp_pa
         again(weights, tmp_path)
 
 
-def test_a_touched_input_is_still_the_same(weights, tmp_path, predicted):
+def test_an_input_with_a_new_date_is_still_the_same(weights, tmp_path, predicted):
     os.utime(tmp_path / "in/s_2.tif", (1, 1))
     before = [path.stat().st_mtime_ns for path in predicted]
     assert [path.stat().st_mtime_ns for path in again(weights, tmp_path)] == before
 
 
-def test_weights_that_are_replaced_meanwhile_change_nothing(weights, tmp_path, monkeypatch):
+def test_weights_replaced_during_a_prediction_have_no_effect(weights, tmp_path, monkeypatch):
     """All slices are made by the network that was there when the prediction began."""
     tifffile.imwrite(tmp_path / "s.tif", volume(3), photometric="minisblack")
     expected = volumes.predict_volume(weights, tmp_path / "s.tif", tmp_path / "alone")
@@ -284,7 +284,7 @@ def test_a_preview_of_another_network_or_a_damaged_one_is_drawn_again(weights, t
 
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, 1e38])
-def test_a_pixel_that_is_no_grey_level_changes_only_what_sees_it(weights, tmp_path, number):
+def test_a_pixel_without_a_grey_level_changes_only_its_surroundings(weights, tmp_path, number):
     """There all three phases stay possible: it counts as an end or the mean of the grey levels."""
     grey = volume(1, 150, 171)[0].astype(np.float32)
     outputs = []
@@ -298,7 +298,7 @@ def test_a_pixel_that_is_no_grey_level_changes_only_what_sees_it(weights, tmp_pa
     assert len(changed) < 100 and (np.abs(changed - [76, 86]) <= 24).all()
 
 
-def test_what_is_written_can_be_read_by_whom_the_umask_says(weights, tmp_path, predicted):
+def test_permissions_of_the_segmentation_follow_the_umask(weights, tmp_path, predicted):
     before = os.umask(0o027)
     try:
         (path, *_) = volumes.predict_volume(weights, tmp_path / "in", tmp_path / "other")
@@ -347,7 +347,7 @@ def test_weights_too_large_for_finite_predictions_are_one_error(tmp_path, out):
     assert not list(out.glob("*.tif"))
 
 
-def test_ctrl_c_says_how_to_go_on(weights, tmp_path):
+def test_ctrl_c_says_how_to_continue_a_prediction(weights, tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", volume(60, 300, 300), photometric="minisblack")
     process = command(weights, tmp_path / "s.tif", tmp_path / "out", "--tile", "32")
     while not list((tmp_path / "out").glob("*.tif")):
@@ -416,7 +416,7 @@ def test_a_volume_in_slabs_and_tiles_equals_that_in_memory(tmp_path, out, networ
     assert (found != expected).mean() < 1e-4  # a voxel between two phases, by rounding
 
 
-def test_of_a_slab_only_the_missing_slices_are_written(tmp_path):
+def test_only_the_missing_slices_of_a_slab_are_written(tmp_path):
     weights, source, target = (tmp_path / name for name in ("w.safetensors", "s.tif", "out"))
     save_weights(seeing(UNet3D), weights)
     tifffile.imwrite(source, volume(40, 50, 50), photometric="minisblack")

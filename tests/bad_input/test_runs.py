@@ -155,7 +155,7 @@ def test_it_is_one_line_and_nothing_is_written(name, refuse):
 # -- what the system refuses -----------------------------------------------------------------------
 
 
-def test_a_full_disk_is_named_as_one_however_numpy_says_it():
+def test_a_full_disk_is_reported_whatever_message_numpy_gives():
     with (open("/dev/full", "wb") as full, pytest.raises(OSError) as raised,
           name_in_errors(Path("a.tif"))):
         np.zeros(2**20, np.uint8).tofile(full)
@@ -202,14 +202,14 @@ for name, line, message, *spoil in [
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_what_another_user_may_not_do_is_one_line(name, refuse):
+def test_missing_permissions_are_one_line(name, refuse):
     refuse(*FORBIDDEN[name], another_user())
 
 
 # -- two at once -----------------------------------------------------------------------------------
 
 
-def test_two_processes_that_make_the_same_data_and_run_at_once_end_as_one_alone(tmp_path, home,
+def test_two_processes_at_the_same_time_give_the_same_data_and_run(tmp_path, home,
                                                                                 monkeypatch):
     words = "sweep 01_baseline -p profile=tiny -p steps=12 -p evaluations=12"
     processes = [subprocess.Popen([sys.executable, "-m", "xraylib", *words.split()],

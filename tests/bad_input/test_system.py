@@ -114,14 +114,14 @@ def start(line: str, **options) -> subprocess.Popen:
 # -- outputs ---------------------------------------------------------------------------------------
 
 
-def test_an_output_in_ascii_shows_other_characters_by_their_numbers(place, monkeypatch):
+def test_an_ascii_output_has_other_characters_escaped(place, monkeypatch):
     """Defect: after the work was done, the sign ± ended a sweep in an UnicodeEncodeError."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
     command(f"{SET} -p seed=0,1", monkeypatch)
     assert rb" \xb1 " in sys.stdout.buffer.getvalue()
 
 
-def test_names_that_are_not_utf_8_are_data_and_homes(place, monkeypatch):
+def test_paths_that_are_not_utf_8_work(place, monkeypatch):
     name = os.fsdecode(b"s\xff")
     Path("set").rename(name)
     monkeypatch.setenv("XRAYLIB_HOME", os.fsdecode(b"h\xff"))
@@ -135,7 +135,7 @@ def test_names_that_are_not_utf_8_are_data_and_homes(place, monkeypatch):
     f"predict flat.safetensors volume '{ESCAPES}/a' --stack",
     f"{FLAT} --worst 2 '{ESCAPES}/a'", f"predict '{ESCAPES}/flat.safetensors' volume out",
     f"data inspect '{ESCAPES}'", f"{SET[:-3]}'{ESCAPES}'"])
-def test_a_success_shows_control_characters_by_their_numbers(line, place, monkeypatch, capsys):
+def test_printed_paths_have_their_control_characters_escaped(line, place, monkeypatch, capsys):
     """Defect: errors escaped them, and a success did not."""
     shutil.copytree("set", ESCAPES)
     shutil.copy("flat.safetensors", ESCAPES)
@@ -145,7 +145,7 @@ def test_a_success_shows_control_characters_by_their_numbers(line, place, monkey
     assert not {"\r", "\x1b"} & set(printed)
 
 
-def test_a_closed_output_is_no_error(place, monkeypatch):
+def test_a_closed_standard_output_is_not_an_error(place, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     command(f"{FLAT} --preview 6", monkeypatch)
@@ -153,7 +153,7 @@ def test_a_closed_output_is_no_error(place, monkeypatch):
     sys.stdout.close(), sys.stderr.close()
 
 
-def test_a_full_disk_for_the_output_is_named_once(place, monkeypatch):
+def test_a_full_disk_under_standard_output_is_reported_once(place, monkeypatch):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as raised:
@@ -162,7 +162,7 @@ def test_a_full_disk_for_the_output_is_named_once(place, monkeypatch):
         full.flush()  # as Python does when it ends
 
 
-def test_the_home_of_the_reader_is_found_for_every_argument(place, monkeypatch, capsys):
+def test_every_path_argument_accepts_a_tilde(place, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(place))
     command(f"predict ~/{run_file('')} ~/volume ~/out", monkeypatch)
     assert len(list(Path("out").glob("*.tif"))) == 12 and not Path("~").exists()
@@ -171,13 +171,13 @@ def test_the_home_of_the_reader_is_found_for_every_argument(place, monkeypatch, 
 # -- names in tables -------------------------------------------------------------------------------
 
 
-def test_a_copied_folder_is_no_second_run(place, monkeypatch, capsys):
+def test_a_copied_folder_is_not_a_second_run(place, monkeypatch, capsys):
     shutil.copytree(run_file(""), Path(run_file("")).with_name("copy"))
     command("report", monkeypatch)
     assert "±" not in capsys.readouterr().out
 
 
-def test_a_name_is_no_html_and_no_cell_of_a_table(place, monkeypatch):
+def test_names_are_escaped_in_html_and_tables(place, monkeypatch):
     name = "<img src=x onerror=alert(1)>|b"
     Path("set").rename(name)
     monkeypatch.setattr(sys, "argv", ["xraylib", *SET.split()[:-1], f"data_dir={name}"])
@@ -217,7 +217,7 @@ def no_time(monkeypatch):
     ("no_time", "Timeout (0:00:00.100000)!"),
     ("few_files", "OSError: [Errno 24] Too many open files"),
     ("no_process", "[Errno 11] Resource temporarily unavailable")])
-def test_workers_that_cannot_start_are_one_error_and_leave_nothing(refuse, request, limit, reason):
+def test_workers_that_cannot_start_are_one_error_and_leave_no_files(refuse, request, limit, reason):
     """Defect: several tracebacks, and an output folder with a record."""
     request.getfixturevalue(limit)
     refuse(f"the workers cannot start ({reason}). Give fewer or none, or raise your limits (ulimit "
@@ -240,7 +240,7 @@ def test_ctrl_c_while_torch_is_imported_is_one_line(place):
         "error: stopped before it began.\n")
 
 
-def test_ctrl_c_while_workers_start_is_one_line_and_leaves_nothing(place):
+def test_ctrl_c_while_workers_start_is_one_line_and_leaves_no_files(place):
     """Defect: tracebacks of this process and of each worker, some seconds later."""
     process = start(f"{FLAT} --workers 2", stdout=subprocess.DEVNULL)
     found: list[psutil.Process] = []

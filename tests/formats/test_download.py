@@ -162,7 +162,7 @@ def refusal(source, folder):
 # -- what should happen ----------------------------------------------------------------------------
 
 
-def test_every_file_arrives_checked_and_nothing_else(source, tmp_path, capsys):
+def test_every_file_is_checked_and_no_other_is_written(source, tmp_path, capsys):
     folder = download.download_real_data(tmp_path / "got")
     assert folder == tmp_path / "got" and tree(folder) == source.files
     assert sorted(path.name for path in folder.iterdir()) == ["data", DATASET_FILE, "labels"]
@@ -323,7 +323,7 @@ def test_a_full_disk_is_named(source, tmp_path, name, content, zip_kept):
     assert tree(download.download_real_data(tmp_path / "got")) == source.files
 
 
-def test_a_folder_that_is_a_file_stays_a_file(source, tmp_path):
+def test_a_file_in_place_of_the_folder_is_kept(source, tmp_path):
     (tmp_path / "got").write_text("mine")
     with pytest.raises(DownloadError, match="take another folder"):
         download.download_real_data(tmp_path / "got")
@@ -348,7 +348,7 @@ def test_a_missing_file_is_named(source, tmp_path, path):
     assert "404" in message and source.url + path in message and "connection" in message
 
 
-def test_a_source_that_does_not_answer_is_named(source, tmp_path, monkeypatch):
+def test_a_server_that_does_not_answer_is_named(source, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "IMAGES_URL", "http://127.0.0.1:9/images.zip")
     message = refusal(source, tmp_path / "got")
     assert "127.0.0.1" in message and "Check the connection" in message
@@ -374,7 +374,7 @@ def test_a_zip_without_one_image_is_refused(source, tmp_path):
 
 
 @pytest.mark.parametrize("before", ["../../", "{outside}/", "C:\\Windows\\", "..\\..\\", "a/./../"])
-def test_paths_in_the_zip_have_no_effect(source, tmp_path, before):
+def test_paths_in_the_zip_are_ignored(source, tmp_path, before):
     before, files = before.format(outside=tmp_path / "outside"), tree(tmp_path)
     hostile = {before + Path(name).name: content for name, content in source.images().items()}
     source.zip_of({before + "evil.txt": b"evil"} | hostile)
@@ -388,7 +388,7 @@ def test_paths_in_the_zip_have_no_effect(source, tmp_path, before):
     ({"method": zipfile.ZIP_BZIP2, "file_size": 1000}, "packed unexpectedly"),
     ({"flag_bits": 1, "file_size": 1000}, "encrypted"),
 ])
-def test_a_bomb_is_refused_before_it_unfolds(source, tmp_path, how, reason):
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(source, tmp_path, how, reason):
     source.zip_of({FIRST: bytes(2**26)}, **how)
     tracemalloc.start()
     message = refused_zip(source, tmp_path / "got")

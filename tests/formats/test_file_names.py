@@ -47,7 +47,7 @@ def test_a_single_file_such_as_a_stack_needs_no_number(tmp_path):
     (["x_1_ch00.tif", "x_1_ch01.tif"], "x_1_ch00.tif and x_1_ch01.tif is 1. Keep one of them"),
     (["notes.txt"], "holds no .tif or .tiff file. Put one TIFF per slice there."),
 ])
-def test_names_that_leave_a_doubt_are_refused(tmp_path, names, message):
+def test_ambiguous_file_names_are_refused(tmp_path, names, message):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(DataError) as raised:
@@ -55,7 +55,7 @@ def test_names_that_leave_a_doubt_are_refused(tmp_path, names, message):
     assert message in str(raised.value) and str(tmp_path) in str(raised.value)
 
 
-def test_slices_that_are_all_numbered_in_brackets_are_no_copies(tmp_path):
+def test_files_that_are_all_numbered_in_brackets_are_not_copies(tmp_path):
     for name in ("scan2 (1).tif", "scan2 (2).tif"):
         (tmp_path / name).touch()
     assert list(list_tiffs(tmp_path)) == [1, 2]

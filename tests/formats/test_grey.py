@@ -57,7 +57,7 @@ def test_everything_else_is_stretched_and_stays_in_order(array):
 
 @pytest.mark.parametrize("hot", [1, 10, 1e3, 1e5, 1e6, 3e38, np.inf, -np.inf, np.nan, -1e30])
 @pytest.mark.parametrize("at", [(3, 10, 10), (0, 0, 0)])
-def test_a_hot_pixel_leaves_the_grey_levels_of_all_others(hot, at):
+def test_a_hot_pixel_does_not_change_the_grey_levels_of_others(hot, at):
     array = GREY.astype(np.float32)
     expected = to_uint16(array, scale_of(array))
     array[at] = hot
@@ -70,7 +70,7 @@ def test_a_hot_pixel_leaves_the_grey_levels_of_all_others(hot, at):
         assert grey[at] == pytest.approx(grey[others].mean(), abs=1)
 
 
-def test_a_hot_pixel_in_one_small_slice_is_seen_as_one():
+def test_a_hot_pixel_in_one_small_slice_is_recognised():
     array = levels(4000, np.uint16)[:1, :16, :16]
     array[0, 4, 8] = 65535
     assert scale_of(array).gain == 16

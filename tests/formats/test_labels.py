@@ -38,14 +38,14 @@ def alike(*values: int) -> dict[int, int]:
     (range(16), tuple(range(16)), set()), ((*range(16), 255), tuple(range(16)), {255}),
     ((0, 1000, 65535), (0, 1000, 65535), set()),
 ])
-def test_values_are_phases_in_order_and_255_is_none_beside_a_row(values, phases, ignored):
+def test_values_are_phases_in_order_and_255_may_be_no_label(values, phases, ignored):
     assert guess(alike(*values)) == (phases, ignored)
     split = [alike(*values[:2]), alike(*values[1:])] if len(values) < 4 else [alike(*values)] * 2
     if not {1, 255} <= set(values):
         assert guess(*split) == (phases, ignored)  # the set decides, not a file
 
 
-def test_values_that_are_known_to_mean_nothing_are_no_phases():
+def test_ignored_values_are_not_phases():
     assert guess(alike(0, 1, 2), ignored=[0]) == ((1, 2), set())
     assert guess(alike(0, 1, 2, 255), ignored=[0]) == ((1, 2), {255})
     assert guess(alike(0, 128, 255), ignored=[255]) == ((0, 128), set())
@@ -100,7 +100,7 @@ def test_values_keep_their_meaning_in_files_that_lack_some(tmp_path):
     assert found.phases.values == (7, 300, 65535)
 
 
-def test_a_label_map_decides_and_is_said(tmp_path):
+def test_a_label_map_decides_and_is_printed(tmp_path):
     found = read(tmp_path, CLASSES, np.zeros_like(CLASSES), known="2=YSZ,1=pore,0=ignore,9=ignore")
     assert found.phases.names == ("YSZ", "pore") and found.phases.values == (2, 1)
     assert np.array_equal(found.classes[0], np.array([IGNORE, 1, 0])[CLASSES])
@@ -108,7 +108,7 @@ def test_a_label_map_decides_and_is_said(tmp_path):
     assert found.notes == ("Pixels with the label value 0 have no label.",)
 
 
-def test_guessed_pixels_without_a_label_are_said(tmp_path):
+def test_a_guess_that_pixels_have_no_label_is_printed(tmp_path):
     mask = np.array([0, 1, 255], np.uint8)[CLASSES]
     found = read(tmp_path, mask)
     assert np.array_equal(found.classes[0], np.array([0, 1, IGNORE])[CLASSES])
@@ -144,7 +144,7 @@ def test_colours_without_red_are_colours_too(tmp_path):
     assert np.array_equal(found.classes[0], np.array([2, 0, 1])[CLASSES])
 
 
-def test_grey_masks_saved_as_rgb_are_values(tmp_path):
+def test_grey_masks_saved_as_rgb_are_read_as_values(tmp_path):
     mask = np.repeat(np.array([0, 128, 255], np.uint8)[CLASSES][..., None], 3, -1)
     found = read(tmp_path, mask, photometric="rgb")
     assert np.array_equal(found.classes[0], CLASSES) and found.phases.values == (0, 128, 255)
@@ -161,7 +161,7 @@ def test_grey_masks_saved_as_rgb_are_values(tmp_path):
      "values, 0 is a, 1 is b. Correct the labels, or dataset.toml"),
     (CLASSES, "0=a,1=b,7=ignore", "0 is a, 1 is b, 7 is no label"),
 ])
-def test_what_is_no_label_is_refused(tmp_path, mask, known, message):
+def test_values_that_cannot_be_labels_are_refused(tmp_path, mask, known, message):
     with pytest.raises(DataError, match=message):
         read(tmp_path, mask, known=known)
 

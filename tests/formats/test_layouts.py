@@ -114,7 +114,7 @@ FILE = DatasetFile(
             PhaseEntry(name="solid", value=65535)))
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_dataset_file_is_read(tmp_path):
     assert read_dataset_file(tmp_path) == read_dataset_file(tmp_path / "missing") == DatasetFile()
     write_dataset_file(tmp_path, FILE)
     assert read_dataset_file(tmp_path) == FILE
@@ -146,7 +146,7 @@ def test_label_maps_are_read():
     ("70000=a,2=b", "65535"), ("#12=a,2=b", "match pattern"), ("#ff0000=a,2=b", "must have rgb"),
     (",".join(f"{i}=p{i}" for i in range(17)), "names 17 phases, not 2 to 16"),
 ])
-def test_a_label_map_of_something_else_is_refused(text, message):
+def test_a_label_map_that_does_not_fit_is_refused(text, message):
     with pytest.raises(ParameterError, match=message) as raised:
         parse_label_map(text)
     assert "\n" not in str(raised.value)
@@ -180,7 +180,7 @@ def test_a_damaged_dataset_file_is_refused(tmp_path, text, message):
     assert "\n" not in words and "dataset.toml" in words and words.endswith(f"inspect {tmp_path}.")
 
 
-def test_a_dataset_file_that_is_no_text_is_refused(tmp_path):
+def test_a_dataset_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "dataset.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="dataset.toml cannot be read"):
         read_dataset_file(tmp_path)

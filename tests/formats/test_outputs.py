@@ -56,12 +56,12 @@ def test_slices_and_stack_keep_the_size_of_voxels(weights, source, tmp_path, cap
                           np.array([0, 128, 255], np.uint8)[predict(a_network(), volume(5))])
 
 
-def test_a_given_size_of_voxels_comes_before_that_of_the_file(weights, source, tmp_path):
+def test_a_given_voxel_size_overrides_that_of_the_file(weights, source, tmp_path):
     path, *_ = predict_volume(weights, source, tmp_path / "out", voxel_nm=(30.0, 20.0, 10.0))
     assert scale_of(path) == ([30, 20, 10], "YX")
 
 
-def test_an_unknown_size_of_voxels_is_said_and_the_dots_per_inch_are_kept(
+def test_an_unknown_voxel_size_is_reported_and_the_resolution_is_kept(
         weights, tmp_path, capsys):
     tifffile.imwrite(tmp_path / "s.tif", volume(2), photometric="minisblack",
                      resolution=(300, 300), resolutionunit="INCH")
@@ -87,7 +87,7 @@ def test_a_complete_stack_is_left_alone_and_its_slices_are_gone(weights, source,
     assert len(list((target / "uncertainty").iterdir())) == 5
 
 
-def test_slices_that_are_there_become_a_stack_and_none_is_predicted_again(
+def test_existing_slices_become_a_stack_without_a_new_prediction(
         weights, source, tmp_path, monkeypatch):
     paths = predict_volume(weights, source, tmp_path / "out")
     expected = [tifffile.imread(path) for path in paths]
@@ -96,7 +96,7 @@ def test_slices_that_are_there_become_a_stack_and_none_is_predicted_again(
     assert np.array_equal(tifffile.imread(stack), expected)
 
 
-def test_a_stack_of_something_else_or_cut_short_is_refused(weights, source, tmp_path):
+def test_a_stack_of_another_prediction_or_cut_short_is_refused(weights, source, tmp_path):
     (stack,) = predict_volume(weights, source, tmp_path / "out", stack=True)
     content = stack.read_bytes()
     for wrong in (content[:len(content) // 2], content[:-200]):
@@ -105,7 +105,7 @@ def test_a_stack_of_something_else_or_cut_short_is_refused(weights, source, tmp_
             predict_volume(weights, source, tmp_path / "out", stack=True)
 
 
-def test_slices_of_two_sizes_make_no_stack(weights, tmp_path):
+def test_slices_of_two_sizes_cannot_become_a_stack(weights, tmp_path):
     (tmp_path / "in").mkdir()
     for number, side in ((1, 40), (2, 50)):
         tifffile.imwrite(tmp_path / f"in/s_{number}.tif", volume(1, side, side)[0])
@@ -146,7 +146,7 @@ def test_probabilities_and_uncertainty_fit_the_labels(weights, source, tmp_path)
         assert scale_of(tmp_path / "out/uncertainty" / path.name) == (list(VOXEL), "YX")
 
 
-def test_what_is_missing_beside_the_slices_is_made_and_nothing_else(weights, source, tmp_path):
+def test_only_missing_files_are_written(weights, source, tmp_path):
     target = tmp_path / "out"
     plain = predict_volume(weights, source, target)
     predict_volume(weights, source, target, probabilities=True)
@@ -170,7 +170,7 @@ def test_files_of_another_prediction_are_refused(weights, source, tmp_path, kind
         predict_volume(weights, source, tmp_path / "out", **{kind: True})
 
 
-def test_another_size_of_voxels_is_another_prediction(weights, source, tmp_path):
+def test_another_voxel_size_is_another_prediction(weights, source, tmp_path):
     predict_volume(weights, source, tmp_path / "out")
     with pytest.raises(DataError, match=r"s_00001.tif exists and was not made of"):
         predict_volume(weights, source, tmp_path / "out", voxel_nm=(1.0, 1.0, 1.0))
@@ -205,7 +205,7 @@ def test_weights_that_give_numbers_that_are_not_finite_are_refused(source, tmp_p
     ([3, 3, 3, 3], 1, [3]),
     (np.r_[np.arange(100), 200, np.zeros(99)], 2, [95, 100]),
 ])
-def test_the_most_uncertain_slices_are_no_neighbours(uncertainty, count, expected):
+def test_the_most_uncertain_slices_are_not_neighbours(uncertainty, count, expected):
     assert most_uncertain(uncertainty, count) == expected
 
 
@@ -218,7 +218,7 @@ def folder_of(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(("dtype", "options"), [("uint16", []), ("float32", ["--stack"])])
-def test_the_worst_slices_become_a_set_to_correct(weights, tmp_path, dtype, options):
+def test_the_worst_slices_become_a_data_set_to_correct(weights, tmp_path, dtype, options):
     source = folder_of(tmp_path, dtype)
     process = command(weights, source, tmp_path / "out", "--voxel-nm", "50,20,18.4", *options,
                       "--worst", "2", tmp_path / "worst")
@@ -245,7 +245,7 @@ def test_the_worst_slices_become_a_set_to_correct(weights, tmp_path, dtype, opti
     assert all(has_provenance(path, "") is False for path in (tmp_path / "worst/labels").iterdir())
 
 
-def test_the_command_says_what_it_did(weights, source, tmp_path):
+def test_the_command_prints_what_it_did(weights, source, tmp_path):
     process = command(weights, source, tmp_path / "out", "--stack", "--voxel-nm", "18.4",
                       "--contrast", "match")
     told, errors = process.communicate()

@@ -173,7 +173,7 @@ def test_masks_in_colour_are_read_with_a_map(tmp_path, write):
     assert found.phases.names == ("pore", "YSZ") and found.phases.values == (0, 1)
 
 
-def test_what_is_saved_comes_back_alike(tmp_path):
+def test_saved_slices_are_read_unchanged(tmp_path):
     phases = Phases(("a", "b", "c"), (255, 0, 1000), NI_YSZ.colours)
     saved = blobs(8, 40, 48)
     saved.labels[3][:4] = IGNORE
@@ -244,7 +244,7 @@ def test_masks_written_in_two_ways_are_refused(tmp_path):
         load_slices(tmp_path)
 
 
-def test_labels_of_the_neighbour_are_refused_and_accepted_if_they_are_meant(tmp_path):
+def test_labels_of_the_neighbour_are_refused_unless_they_are_meant(tmp_path):
     """Images 1..6, labels 0..5, of which the reader removes those without a partner."""
     slices(GREY, tmp_path / "data")
     slices(CLASSES, tmp_path / "labels", first=0)

@@ -100,7 +100,7 @@ KINDS: dict[str, tuple[np.ndarray, dict, np.ndarray]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_read_pixel_by_pixel(tmp_path, monkeypatch, kind):
+def test_every_kind_of_tiff_is_read_pixel_for_pixel(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(tiff, "BAND", 300)
     written, options, expected = KINDS[kind]
     tifffile.imwrite(tmp_path / "stack.tif", written, **options)
@@ -183,7 +183,7 @@ def test_every_kind_of_png_is_read_under_any_name(tmp_path, kind):
 
 
 @pytest.mark.parametrize("alpha", [0, 1])
-def test_colours_of_a_mask_are_read_where_they_are_wanted(tmp_path, alpha):
+def test_colours_of_a_mask_are_read_on_request(tmp_path, alpha):
     mixed = np.concatenate([RGB, RGB[..., :1]], -1) if alpha else RGB
     red, green, blue = COLOURS.astype(np.uint32)
     tifffile.imwrite(tmp_path / "a.tif", mixed, photometric="rgb")

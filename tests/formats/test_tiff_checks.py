@@ -117,7 +117,7 @@ def test_a_stack_of_more_than_4_gb_is_read_by_rows(tmp_path, in_one_page):
     assert pages[4150].rows(699, 702)[1, :199].tolist() == list(range(1, 200))
 
 
-def test_a_mask_that_packs_well_is_read(tmp_path):
+def test_a_mask_that_compresses_well_is_read(tmp_path):
     """A mask without a phase packs 1,000 to 1."""
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 4000, 4000), np.uint8), compression="zlib",
                      photometric="minisblack")

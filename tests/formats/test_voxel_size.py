@@ -49,7 +49,7 @@ def test_a_stated_size_is_read_in_nanometres(tmp_path, options, expected):
     assert found == (None if expected is None else pytest.approx(expected, rel=1e-5))
 
 
-def test_a_png_has_dots_per_inch_at_most(tmp_path):
+def test_a_png_gives_no_voxel_size(tmp_path):
     Image.fromarray(STACK[0]).save(tmp_path / "s.png", dpi=(72, 72))
     assert voxel_nm_of(tmp_path / "s.png") is None
     assert resolution_tags(open_slice(tmp_path / "s.png")) == {}

@@ -69,7 +69,7 @@ def test_experiment_9_is_two_blocks_of_neighbours_each_slice_with_its_own_noise(
 @pytest.mark.parametrize(("name", "split"), [
     ("09_three_d", "random"), ("01_baseline", "random"), ("02_noisy_train", "block"),
     ("03_noisy_val", "block")])
-def test_slices_that_are_no_neighbours_are_refused_for_networks_that_see_them(network, name, split):
+def test_networks_that_see_neighbours_refuse_slices_that_are_not(network, name, split):
     with pytest.raises(DataError, match='Set split to "block".* experiment without copies'):
         draw(name, profile="tiny", crop=8, split=split, network=network)
     draw(name, profile="tiny", split=split)          # a network of single slices does not mind

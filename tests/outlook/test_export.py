@@ -145,7 +145,7 @@ def read_package(path):
     return files, description
 
 
-def test_a_network_of_the_readers_own_names_no_author(tmp_path):
+def test_a_network_of_the_reader_names_no_author(tmp_path):
     file = tmp_path / "my sample.v2.safetensors"
     save_weights(small(n_classes=5), file)
     paths = export_network(file, tmp_path / "out")

@@ -20,7 +20,7 @@ def call(*words):
     arguments.call(arguments)
 
 
-def test_an_inspection_tells_what_is_odd_and_keeps_an_edited_file(tmp_path):
+def test_an_inspection_reports_what_is_odd_and_keeps_an_edited_file(tmp_path):
     slices = blobs(12, 48, 40)
     save_slices(slices, tmp_path / "set")
     (tmp_path / "set" / "dataset.toml").unlink()
@@ -71,7 +71,7 @@ def test_images_without_labels_can_only_be_segmented(tmp_path):
     assert inspection.slices is None and inspection.images == tmp_path / "set" / "data"
 
 
-def test_hot_pixels_are_told_with_their_file(tmp_path):
+def test_hot_pixels_are_reported_with_their_file(tmp_path):
     (tmp_path / "set/images").mkdir(parents=True)
     for number in range(3):
         image = np.random.default_rng(number).normal(0, 1, (40, 40)).astype(np.float32)
@@ -115,7 +115,7 @@ def test_what_labels_mean_is_written_into_dataset_toml_and_drawn(tmp_path, capsy
     assert inspect_folder(tmp_path / "set").slices.phases.names == ("stone", "metal")
 
 
-def test_a_folder_that_nobody_can_write_to_is_reported_all_the_same(tmp_path, capsys, monkeypatch):
+def test_a_folder_without_write_permission_is_inspected(tmp_path, capsys, monkeypatch):
     save_slices(blobs(4, 48, 40), tmp_path / "set")
     (tmp_path / "set/dataset.toml").unlink()
 

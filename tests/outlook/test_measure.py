@@ -137,7 +137,7 @@ def test_the_standard_error_is_about_the_scatter_of_repeated_volumes():
         assert 0.6 < np.mean([each.error for each in found]) / scatter < 1.6, name
 
 
-def test_what_is_left_out_is_said(monkeypatch):
+def test_quantities_that_are_left_out_are_reported(monkeypatch):
     labels = grains(2)
     assert not any("left out" in note for note in measure_volume(labels, None, TWO).notes)
     monkeypatch.setattr(paths, "TORTUOSITY_VOXELS", labels.size - 1)

@@ -79,7 +79,7 @@ def test_neighbours_are_left_out_together():
     assert [sorted(group) for group in groups] == [[1, 2], [3, 4], [6, 8], [9], [10]]
 
 
-def test_parts_that_cannot_be_are_refused():
+def test_impossible_parts_are_refused():
     slices = patches(1, side=1)
     with pytest.raises(DataError, match="Only one pixel is labelled. Label a patch"):
         parts_of(slices)
@@ -135,7 +135,7 @@ def test_ten_slices_have_a_test_set(folder):
     assert train_final(dataset, QUICK).folder == checked.runs[0].folder
 
 
-def test_a_part_whose_phase_no_other_shows_is_told():
+def test_a_phase_that_only_one_part_shows_is_reported():
     slices = patches(6)[[0, 2, 5]]
     slices.labels[1][slices.labels[1] == 2] = slices.labels[2][slices.labels[2] == 2] = 1
     sentence = cross_validate(make_dataset(slices, "mine", ("tiny", "mine")), QUICK).sentence
@@ -158,7 +158,7 @@ def test_slices_that_are_added_to_a_set_are_trained_on(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "-a", "a" * 65, "é", "noise-robust"])
-def test_names_that_are_no_good(name):
+def test_impossible_names_are_refused(name):
     with pytest.raises(ParameterError, match="--name is"):
         own_material.check_name(name)
 
@@ -179,7 +179,7 @@ def test_a_name_belongs_to_one_network(home):
     assert path.read_bytes() == b"another"
 
 
-def test_networks_of_the_readers_own_are_listed_and_found(capsys):
+def test_networks_of_the_reader_are_listed_and_found(capsys):
     final = train_final(make_dataset(patches(2), "mine", ("tiny", "mine")), QUICK)
     name_network(final, "my-net_2")
     call("networks")

@@ -198,7 +198,7 @@ def test_slices_without_neighbours_have_no_rank_correlation_of_consistency():
     assert np.isnan(found["consistency"]) and found["shift"] == pytest.approx(1)
 
 
-def test_a_row_tells_which_alarms_there_are_and_what_is_true():
+def test_a_row_holds_the_alarms_and_the_true_values():
     reference = inspection(ROWS * 2, shift=[0, 0, 0, 0, 2, 2, 2, 2])
     volume = inspection(ROWS, shift=[6, 6, 6, 10])
     truth = Slices(volume.images, list(np.array(ROWS, np.uint8)), volume.numbers)

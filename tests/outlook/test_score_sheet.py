@@ -239,7 +239,7 @@ def test_a_score_and_a_remark_can_be_taken_back(open_sheet, path):
     assert read_ratings(path, NUMBERS)[6] == Rating() and "0 of 4" in sheet.state.value
 
 
-def test_half_an_emoji_and_a_long_remark_lose_nothing_else(open_sheet, path):
+def test_half_an_emoji_or_a_long_remark_does_not_lose_other_remarks(open_sheet, path):
     sheet = open_sheet()
     sheet.remark.value = "\ud83d"
     sheet.place.value = 3

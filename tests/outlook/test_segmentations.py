@@ -66,7 +66,7 @@ def test_masks_with_a_dataset_file_beside_them_or_above(tmp_path):
         (folder / "dataset.toml").unlink()
 
 
-def test_masks_of_which_nothing_is_known(tmp_path):
+def test_masks_without_any_description(tmp_path):
     found = open_segmentation(write(tmp_path / "masks", phases=FOUR))
     assert np.array_equal(found.labels, LABELS) and found.voxel_nm is None
     assert found.phases == Phases.numbered([1, 2, 3])
@@ -107,7 +107,7 @@ def spoilt(folder, change):
     (lambda folder: [file.unlink() for file in folder.glob("*.tif")], "holds no .tif"),
     (lambda folder: (folder / "slice_001.tif").write_text("text"), "neither TIFF nor PNG"),
 ])
-def test_what_cannot_be_measured_is_named(tmp_path, change, message):
+def test_an_input_that_cannot_be_measured_is_named(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         open_segmentation(spoilt(tmp_path / "out", change))
     with pytest.raises(DataError, match="nowhere"):

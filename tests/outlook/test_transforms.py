@@ -375,7 +375,7 @@ def test_crops_get_new_noise_at_every_step_within_the_range_of_the_recipe(low, h
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has a copy of its own")
 @pytest.mark.parametrize("names", [(), INTENSITY])
-def test_training_copies_no_slice(names):
+def test_training_does_not_copy_slices(names):
     sampler = sampler_of(replace(RECIPE, transforms=names), TRAIN[[5, 5, 0]])
     originals = [TRAIN.images[index] for index in (5, 5, 0)]
     for tensor, array in zip(sampler.images, originals, strict=True):

@@ -114,7 +114,7 @@ def damaged(kind, path, image):
 
 @pytest.mark.parametrize("kind", ["cut short", "no TIFF", "in colour", "big-endian with predictor",
                                   "promises too much", "one grey level"])
-def test_what_cannot_be_read_is_told(live, tmp_path, image, kind):
+def test_files_that_cannot_be_read_are_reported(live, tmp_path, image, kind):
     said = damaged(kind, tmp_path / "bad.tif", image)
     live.open_file(tmp_path / "bad.tif")
     expect(live["own-error"]).to_contain_text(said)

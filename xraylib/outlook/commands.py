@@ -1,4 +1,4 @@
-"""Commands of the wing: data inspect, train, measure, export."""
+"""Commands for the reader's own data: data inspect, train, measure, export."""
 
 import argparse
 import csv
