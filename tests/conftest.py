@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from xraylib.data import Slices, save_slices
+from xraylib.datasets import BUILT_IN, Dataset, open_dataset
 from xraylib.inference import save_weights
+from xraylib.runs import Run
 from xraylib.synthetic import Material, Sample, generate_chunks
 from xraylib.unet import UNet
 
@@ -45,6 +47,12 @@ def a_network(padding="same"):
     with torch.inference_mode():
         model.head.bias -= model(torch.randn(1, 1, 64, 64) * 8000 + 30000).mean((0, 2, 3))
     return model
+
+
+def dataset_of(run: Run) -> Dataset:
+    """The data set of a run."""
+    data = run.config["data"]
+    return open_dataset(run.config["profile"], "" if data == BUILT_IN else data, min_slices=1)
 
 
 class Harmful:

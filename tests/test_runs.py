@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from conftest import blobs
 
 from xraylib import runs
@@ -19,7 +20,7 @@ from xraylib.errors import RunError
 from xraylib.experiments import EXPERIMENTS
 from xraylib.metrics import evaluate
 from xraylib.params import configure
-from xraylib.runs import config_of, dataset_of, folder_of, load_run, run_experiment
+from xraylib.runs import config_of, folder_of, load_run, run_experiment
 from xraylib.tables import complete_runs, summary
 from xraylib.training import TRANSFORMS
 
@@ -96,7 +97,6 @@ def test_a_run_without_a_test_set_is_scored_on_what_it_leaves_out(tmp_path):
     assert everything.scores["val"].numbers.tolist() == [1, 2, 3]
     assert fold.scores["val"].numbers.tolist() == [2] and everything.folder != fold.folder
     assert config_of(load_run(fold.folder)) == configs[1]
-    assert dataset_of(fold).fingerprint == dataset.fingerprint
     table = summary(complete_runs())
     assert "Part 2 of the labels is left out and scored." in table and table.count("\n") == 3
 
@@ -144,7 +144,7 @@ def test_a_complete_run_is_not_repeated(dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["set", BUILT_IN])
-def test_the_data_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch, name):
+def test_a_run_records_its_data_so_that_they_are_found_from_any_folder(tmp_path, monkeypatch, name):
     """Defects: data_dir was stored as typed; a folder called built-in meant the built-in data."""
     save_slices(blobs(20, 24, 24), tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -152,14 +152,7 @@ def test_the_data_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch, name
                          open_dataset("tiny", name))
     assert run.config["data"] == str(tmp_path / name)
     monkeypatch.chdir("/")
-    assert dataset_of(run).fingerprint == run.config["fingerprint"]
-
-
-def test_data_that_have_changed_since_are_not_taken_for_those_of_the_run(dataset, folder):
-    run = run_experiment(CONFIG, dataset)
-    save_slices(blobs(40, 48, 40, seed=1), folder)
-    with pytest.raises(RunError, match="The data of runs/01_baseline/.* have changed since"):
-        dataset_of(run)
+    assert open_dataset("tiny", run.config["data"]).fingerprint == run.config["fingerprint"]
 
 
 # -- killed runs -----------------------------------------------------------------------------------
@@ -194,6 +187,26 @@ def test_a_run_killed_by_the_system_resumes_and_leaves_no_half_file(folder, home
     whole = run_experiment(config, dataset)
     assert np.array_equal(resumed.scores["val"].confusion, whole.scores["val"].confusion)
     assert [row["dice"] for row in resumed.history] == [row["dice"] for row in whole.history]
+
+
+def test_an_interrupted_run_keeps_its_number_of_threads(dataset, monkeypatch):
+    config, asked = configure("01_baseline", profile="tiny", steps=90), []
+    where = folder_of(config, dataset.fingerprint)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train_with_checkpoints", interrupt)
+    monkeypatch.setattr(runs, "set_threads", asked.append)
+    for threads, kept in ((7, 7), (-1, 0), ("x", 0), (None, 0)):
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config, dataset)
+        edit(where / "config.json", lambda content, threads=threads: content | {"threads": threads})
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config, dataset)
+        assert asked[-1] == kept
+    assert asked[0] == 0
+    assert json.loads((where / "config.json").read_text())["threads"] == torch.get_num_threads()
 
 
 # -- damaged runs ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from io import BytesIO
 import matplotlib.image
 import numpy as np
 import pytest
-from conftest import blobs, decoded, text
+from conftest import blobs, dataset_of, decoded, text
 
 from xraylib.data import NI_YSZ
 from xraylib.datasets import open_dataset
@@ -16,7 +16,7 @@ from xraylib.figures import error_image, pictures_in_a_row
 from xraylib.inference import predict
 from xraylib.noise import add_noise
 from xraylib.params import configure
-from xraylib.runs import config_of, dataset_of, run_experiment
+from xraylib.runs import config_of, run_experiment
 from xraylib.widgets import (
     Predictor,
     compare_networks,

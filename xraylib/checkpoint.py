@@ -11,7 +11,6 @@ import torch
 from tqdm import tqdm
 
 from .data import Slices, evenly_spaced
-from .device import set_threads
 from .errors import WeightsError
 from .files import atomic_file
 from .inference import load_weights, save_weights
@@ -43,7 +42,6 @@ def train_with_checkpoints(folder: Path, recipe: Recipe, train_set: Slices, val_
     run = repr((recipe, seed, train_set.numbers.tolist()))
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
     saved = load_checkpoint(folder, run)
-    threads = set_threads(saved.get("threads", 0) if saved else 0)
     if saved:
         state.load_state_dict(saved)
         best = Scores(saved["best"].numpy(), watched.numbers, watched.noise_std, saved["best_loss"])
@@ -55,8 +53,7 @@ def train_with_checkpoints(folder: Path, recipe: Recipe, train_set: Slices, val_
             save_weights(state.model, folder / "model.safetensors")
         if len(state.history) in evenly_spaced(recipe.evaluations, MAX_SNAPSHOTS):
             save_weights(state.model, folder / f"epochs/{state.step:06d}.safetensors", half=True)
-        kept = {"best": torch.from_numpy(best.confusion), "best_loss": best.loss,
-                "threads": threads}
+        kept = {"best": torch.from_numpy(best.confusion), "best_loss": best.loss}
         with atomic_file(folder / "last.pt") as file:
             file.write(serialize(state.state_dict() | kept, run))
         bar.set_postfix(loss=f"{state.history[-1]['train_loss']:.3f}", dice=f"{scores.mean:.4f}")

@@ -11,7 +11,7 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite, isnan
@@ -23,8 +23,8 @@ from pydantic import TypeAdapter
 
 from .checkpoint import train_with_checkpoints
 from .data import Phases
-from .datasets import BUILT_IN, Dataset, open_dataset
-from .device import environment_info
+from .datasets import BUILT_IN, Dataset
+from .device import environment_info, set_threads
 from .errors import RunError, one_line_message
 from .experiments import get_experiment
 from .files import atomic_file, home, read_regular, remove_leftovers, write_json
@@ -118,6 +118,7 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
     for place in (folder, folder / "epochs", folder / "figures"):
         place.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place)
+    set_threads(_threads_of(folder))
     write_json(folder / "config.json", config.facts() | {
         "digest": config.digest(dataset.fingerprint), "fingerprint": dataset.fingerprint,
         "data": dataset.origin[1] or BUILT_IN, "note": drawn.note,
@@ -143,6 +144,13 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
     (folder / "last.pt").unlink(missing_ok=True)
 
 
+def _threads_of(folder: Path) -> int:
+    """Return with how many threads an interrupted run began, or 0: others give other last bits."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return max(0, int(json.loads((folder / "config.json").read_bytes())["threads"]))
+    return 0
+
+
 def load_run(folder: str | Path) -> Run:
     """Read a complete run; raises `RunError` if it is missing, incomplete or damaged."""
     folder = Path(folder)
@@ -164,16 +172,6 @@ def load_run(folder: str | Path) -> Run:
 def config_of(run: Run) -> RunConfig:
     """Return the configuration of a run."""
     return RUN_CONFIG.validate_python(run.config)
-
-
-def dataset_of(run: Run) -> Dataset:
-    """Open the data of a run again; raises `RunError` if they have changed since."""
-    data = run.config["data"]
-    dataset = open_dataset(run.config["profile"], "" if data == BUILT_IN else data, min_slices=1)
-    if dataset.fingerprint != run.config["fingerprint"]:
-        raise RunError(f"The data of {run.place} ({data}) have changed since. Run its notebook "
-                       "again.")
-    return dataset
 
 
 @contextmanager

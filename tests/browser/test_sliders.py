@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from conftest import dataset_of
 from playwright.sync_api import expect, sync_playwright
 
 from xraylib.curves import curve_picture
@@ -27,7 +28,7 @@ from xraylib.outlook.experiments import stack_networks
 from xraylib.outlook.ratings import Rating, read_ratings
 from xraylib.outlook.widgets import cuts_picture, orthogonal_cuts
 from xraylib.params import configure
-from xraylib.runs import config_of, dataset_of, load_run
+from xraylib.runs import config_of, load_run
 from xraylib.widgets import Prediction, Predictor, picture
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"

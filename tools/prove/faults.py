@@ -33,8 +33,12 @@ FREE = 4096  # bytes left on a disk that we call full
 
 
 def start(home: Path, *arguments: str | Path) -> subprocess.Popen:
-    """Start ``python -m xraylib`` with these arguments, in a process group of its own."""
-    environment = os.environ | {"XRAYLIB_HOME": str(home), "TQDM_DISABLE": "1"}
+    """Start ``python -m xraylib`` with these arguments, in a process group of its own.
+
+    All have one thread: runs that begin anew may choose another number, which changes last bits.
+    """
+    environment = os.environ | {
+        "XRAYLIB_HOME": str(home), "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "xraylib", *arguments], start_new_session=True, text=True,
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
