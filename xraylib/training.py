@@ -70,7 +70,7 @@ def train(state: "TrainingState", watched: Slices,
     while state.step < state.steps:
         images, labels = state.batches.next_batch()   # grey levels (B, 1, h, w), classes (B, h, w)
         with autocast(state.device):                  # bfloat16 where the device is fast at it
-            logits = model(images)                    # forward: a score per class, (B, C, h, w)
+            logits = model(images)                    # forward: a logit per class, (B, C, h, w)
         loss = total_loss(logits, labels)             # cross-entropy + Dice loss: one number
         optimiser.zero_grad()                         # forget the gradient of the previous step
         loss.backward()                               # backward: d loss / d weight, for each weight
