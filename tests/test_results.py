@@ -20,12 +20,12 @@ def test_the_results_page_is_the_one_that_the_tool_makes():
 
 
 @pytest.mark.parametrize(("name", "sentence"), [
-    ("clean-trained on noise", "On noisy slices a network trained on clean ones scores {} Dice"),
+    ("clean-trained on noise", "On noisy slices it scores {} Dice."),
     ("repaired on noise", "without a label, they lift the same network to {}."),
     ("noise-trained on noise", "The network then scores {} on noisy slices"),
     ("cost of noise", "and loses only {} on clean ones"),
     ("cost of noise", "Does it cost anything to train on noise? | {} |"),
-    ("one slice", "A network trained on one slice for long enough scores {},"),
+    ("one slice", "a network trained on one slice scores {},"),
     ("400 slices", "one trained on 400 slices {}."),
     ("baseline", "How well does a U-Net segment the slices? | {} Dice |"),
 ])

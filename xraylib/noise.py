@@ -15,7 +15,7 @@ def add_noise(image: np.ndarray, noise_std: float, seed: int, number: int) -> np
     Args:
         image: raw grey levels, uint16 (H, W).
         noise_std: standard deviation of the noise, grey levels, at least 0 (the poster: 5000).
-        seed, number: of the run, and of the slice in its volume.
+        seed, number: seed of the run, and number of the slice in its volume.
     Returns: The noisy slice, uint16 (H, W), rounded and clipped to 0..65535.
     Raises: ParameterError if `noise_std` is negative or not a number.
     """
