@@ -87,14 +87,14 @@ def statistics_curves(rows: History, ax: Axes) -> None:
 
 
 def confusion_heat_map(counts: np.ndarray, phases: Phases, ax: Axes, title: str = "") -> None:
-    """Draw what the pixels of each true phase are taken for, int [true, taken for], in per cent."""
+    """Draw the predicted phases of each true phase, in per cent; counts: int [true, predicted]."""
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Greys", vmin=0, vmax=115)
-    for (true, taken_for), value in np.ndenumerate(share):
-        ax.text(taken_for, true, f"{value:.1f} %", ha="center", va="center",
+    for (true, predicted), value in np.ndenumerate(share):
+        ax.text(predicted, true, f"{value:.1f} %", ha="center", va="center",
                 color="white" if value > 57.5 else "black")
     places, names = range(len(phases)), phases.names
-    ax.set(xlabel="taken for", ylabel="true phase (a row adds up to 100 %)", title=title,
+    ax.set(xlabel="predicted phase", ylabel="true phase (a row adds up to 100 %)", title=title,
            xticks=places, xticklabels=names, yticks=places, yticklabels=names)
 
 

@@ -25,8 +25,8 @@ from .tables import markdown_text
 INK, OTHER_INK, PALE_INK = "black", "#aa4499", "0.6"  # for lines and bars that stand for no phase
 _MARK = "#f0e442"      # yellow: frames and lines on a slice
 _REACH = 8             # px shown on each side of an edge
-_LEGEND = ("{}: wrong pixels in the colour of their TRUE phase, right ones grey.\n"
-           "{}: each pixel in the colour of the phase named above, wrong ones framed white.")
+_LEGEND = ("{}: wrong pixels in the colour of their true phase, correct pixels in grey.\n"
+           "{}: the true or the predicted phase of each pixel. White lines frame wrong pixels.")
 
 
 def mask_image(labels: np.ndarray, phases: Phases, palette: str = "safe") -> np.ndarray:
