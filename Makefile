@@ -98,7 +98,8 @@ publish: .venv/ready
 	$(BIN)/python tools/publish.py
 	for name in $(NAMES) $(OUTLOOK); do \
 	    XRAYLIB_SEEDS=3 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --inplace \
-	    --ExecutePreprocessor.store_widget_state=False notebooks/$$name.ipynb || exit 1; done
+	    --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.record_timing=False \
+	    notebooks/$$name.ipynb || exit 1; done
 
 bench: .venv/ready site
 	for name in start steps threads sliders sweeps site; do $(BIN)/python tools/bench/$$name.py || exit 1; done
