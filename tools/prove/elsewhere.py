@@ -10,7 +10,7 @@
     python tools/prove/elsewhere.py lowest    the wheel of a clean checkout, torch 2.13.0 and the
                                               lowest versions of all else that pyproject.toml
                                               allows: its commands, then the tests, but not those
-                                              in a browser
+                                              of pages in a browser
     python tools/prove/elsewhere.py newest [PYTHON]
                                               the same with the newest versions, by this Python
 
@@ -214,7 +214,8 @@ def packaged(temporary: Path, lowest: bool = False, base: str = sys.executable) 
     run(command, "predict", "baseline", next(outside.glob("data/built-in/*/data")), volume)
     assert (outside / "runs" / "summary.md").exists() and any(volume.glob("*.tif"))
     run(python.with_name("pytest"), "-q", "-n", "auto", "--dist", "worksteal",
-        "--ignore", "tests/browser", *(["-W", "default"] if lowest else []), where=checkout)
+        "--ignore", "tests/browser", "--ignore", "tests/site",
+        *(["-W", "default"] if lowest else []), where=checkout)
 
 
 def main() -> None:
