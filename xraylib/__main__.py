@@ -51,7 +51,7 @@ def make_data(arguments: argparse.Namespace) -> None:
 
 
 def fetch_data(arguments: argparse.Namespace) -> None:
-    """Download the real slices and their labels from where their authors keep them."""
+    """Download the real slices and their labels from Zenodo and GitHub."""
     download_real_data(arguments.folder)
 
 
@@ -138,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def system_message(error: OSError) -> str:
-    """Say in one line what the system refused, where, and what to do."""
+    """Describe an operating-system error in one line: where, what, and what to do about it."""
     where = f"{error.filename}: " if error.filename is not None else ""
     if error.errno in DISK_FULL:
         remedy = "Make room and give the same command again: what is complete is kept."
@@ -151,7 +151,7 @@ def system_message(error: OSError) -> str:
 
 
 def main() -> None:
-    """Run the command. Bad input, a refusal by the system and Ctrl-C end in one-line errors."""
+    """Run the command. Bad input, operating-system errors and Ctrl-C end in a one-line error."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller has closed it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -168,9 +168,9 @@ def main() -> None:
     except XraylibError as error:
         message = str(error)
     except OSError as error:
-        if error.filename in (None, "standard output"):  # else Python tries to write it once more
+        if error.filename in (None, "standard output"):  # else Python flushes stdout again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # nobody reads on, as in `... | head`
+        if isinstance(error, BrokenPipeError):  # the pipe is closed, as by `... | head`
             sys.exit(1)
         message = system_message(error)
     except MemoryError:

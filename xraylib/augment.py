@@ -1,4 +1,4 @@
-"""The random crops that a network is trained on, drawn by one generator that a checkpoint keeps."""
+"""Random training crops, drawn by one generator whose state is stored in each checkpoint."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,26 +21,26 @@ Window = tuple[slice, slice]  # rows and columns
 class CropSampler:
     """Draw training batches: slices in random order, and a random crop of each.
 
-    Each slice is drawn once before any slice is drawn again. The margin of the network is read
-    around each crop. In a partly labelled slice, each crop holds at least one labelled pixel.
+    Each slice is drawn once before any slice is drawn again. Each crop is read with the margin that
+    the network loses. In a partly labelled slice, each crop holds at least one labelled pixel.
     Subclasses override `cut_crops`, which may read `extra` px around that margin.
     """
 
     def __init__(self, train_set: Slices, recipe: "Recipe", model: UNet, seed: int,
                  extra: int = 0) -> None:
         self.recipe, self.model = recipe, model
-        self.around = model.margin + extra  # px that are mirrored around each slice
+        self.around = model.margin + extra  # px of mirrored pixels around each slice
         self.side = recipe.crop and recipe.crop + 2 * self.around
         self.images, self.labels = (
             [torch.from_numpy(mirror_pad(array, self.around)).to(model.grey.device)
              for array in arrays] for arrays in (train_set.images, train_set.labels))
-        # Flat indices of labelled pixels, at most 65,536 each, of partly labelled slices alone.
+        # Flat indices of labelled pixels, at most 65,536 per slice; partly labelled slices only.
         known = {index: np.flatnonzero(label != IGNORE).astype(np.int32)
                  for index, label in enumerate(train_set.labels) if (label == IGNORE).any()}
         self.labelled = {index: pixels[::len(pixels) // 2**16 + 1]
                          for index, pixels in known.items() if len(pixels)}
         self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.empty(0, dtype=torch.int64)  # of the slices that are drawn next
+        self.order = torch.empty(0, dtype=torch.int64)  # indices of the slices to draw next
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """Draw grey levels float32 (B, 1, h + 2 margin, w + 2 margin), labels int64 (B, h, w)."""
@@ -53,7 +53,7 @@ class CropSampler:
         return cut_windows(self.images, self.labels, chosen, self.draw_places(chosen))
 
     def draw_places(self, chosen: Tensor) -> list[tuple[Window, int]]:
-        """Draw where a crop is cut from each chosen slice, and its turn; see `random_places`."""
+        """Draw the window and the turn of a crop in each chosen slice; see `random_places`."""
         shapes = [self.images[index].shape for index in chosen.tolist()]
         places = random_places(shapes, self.side, self.recipe.flips, self.generator)
         return [(self._window_on_label(index, window) if index in self.labelled else window, turn)
@@ -81,7 +81,7 @@ class CropSampler:
         return chosen
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next draws depend on."""
+        """Return everything that the next draws depend on."""
         return {"generator": self.generator.get_state(), "order": self.order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class CropSampler:
 
 
 def mirror_pad(array: np.ndarray, margin: int) -> np.ndarray:
-    """Mirror a slice (H, W) at its edges, `margin` px on each side. Margin 0 copies nothing."""
+    """Pad a slice (H, W) by reflection, `margin` px on each side. Margin 0 makes no copy."""
     return np.pad(array, margin, "reflect") if margin else array
 
 
@@ -99,7 +99,7 @@ def cut_windows(images: list[Tensor], labels: list[Tensor], chosen: Tensor,
                 places: list[tuple[Window, int]]) -> tuple[Tensor, Tensor]:
     """Cut one crop from each of the chosen slices.
     Args:
-        images, labels, chosen: N tensors uint16 and uint8 (H, W); indices of slices, int64 (B,).
+        images, labels, chosen: N tensors each, uint16 and uint8 (H, W); slice indices, int64 (B,).
         places: the window of each crop and its turn, as `random_places` draws them.
     Returns: Grey levels float32 (B, 1, h, w) and class indices int64 (B, h, w).
     """
@@ -112,12 +112,12 @@ def cut_windows(images: list[Tensor], labels: list[Tensor], chosen: Tensor,
 
 def random_places(shapes: Sequence[tuple[int, int]], side: int, flips: bool,
                   generator: Generator) -> list[tuple[Window, int]]:
-    """Draw where a crop is cut from each of some slices, and how it is flipped.
+    """Draw where to cut a crop from each of several slices, and how to flip the crop.
     Args:
-        shapes, generator: height and width of each slice, px.
-        side: of the crops, px, cut down to the size of the smallest slice. 0: as large as that.
+        shapes, generator: height and width of each slice, px; source of the random numbers.
+        side: side of the crops, px, at most that of the smallest slice. 0: as large as that slice.
         flips: whether to flip crops and, if they are square, transpose them.
-    Returns: The window (rows, columns) of each crop, and its turn for `flip`.
+    Returns: The window (rows, columns) of each crop, and its turn, a number for `flip`.
     """
     rows, columns = (min(side or least, least) for least in map(min, *shapes, shapes[0]))
     corners = torch.rand(len(shapes), 2, generator=generator)
@@ -130,7 +130,7 @@ def random_places(shapes: Sequence[tuple[int, int]], side: int, flips: bool,
 def flip(image: Tensor, turn: int) -> Tensor:
     """Apply one of the eight symmetries of the square to an image (H, W) or a stack (D, H, W).
 
-    Bit 0 of the turn flips rows, bit 1 columns, bit 2 transposes, bit 3 reverses a stack.
+    Bit 0 of `turn` flips up-down, bit 1 left-right, bit 2 transposes, bit 3 reverses a stack.
     """
     image = image.flip([axis for bit, axis in ((1, -2), (2, -1), (8, -3)) if turn & bit])
     return image.mT if turn & 4 else image

@@ -18,21 +18,21 @@ from .metrics import Scores
 from .training import Recipe, TrainingState, train
 
 STATE = {*TrainingState.STATEFUL, "step", "seconds", "history", "best", "best_loss"}
-MAX_SNAPSHOTS = 12  # of the weights during training, for the slider that replays it
+MAX_SNAPSHOTS = 12  # of the weights, for the slider that replays training
 
 
 def train_with_checkpoints(folder: Path, recipe: Recipe, train_set: Slices, val_set: Slices,
                            seed: int, progress: bool) -> tuple[list[dict[str, float]], Scores]:
-    """Train a network, or resume where a killed call stopped.
+    """Train a network, or resume a killed run from its checkpoint.
 
-    Each evaluation writes `last.pt` (all that resuming needs), and `model.safetensors` if its Dice
-    is the best so far. At most 12 evaluations write a snapshot into `epochs/`.
+    Each evaluation writes the checkpoint `last.pt`, and `model.safetensors` if its Dice is the best
+    so far. At most 12 evaluations write a snapshot of the weights into `epochs/`.
     Args:
         folder, recipe, train_set, seed: where to write, and what `TrainingState` needs.
-        val_set: slices with more noise than any training crop do not decide which weights are best.
+        val_set: slices noisier than every training crop are not used to choose the best weights.
         progress: whether to show a progress bar.
     Returns: The history, one row per evaluation, and the scores of the best evaluation.
-    Raises: TrainingError if the loss is no longer finite. The folder keeps the last state.
+    Raises: TrainingError if the loss is no longer finite. The last checkpoint stays in the folder.
     """
     watched = val_set.subsample(recipe.eval_slices)
     most_noise = max(train_set.noise_std.max(), recipe.noise_std_max, watched.noise_std.min())
@@ -79,7 +79,7 @@ def _checksum(content: bytes, run: str) -> bytes:
 
 
 def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
-    """Read what `serialize` was given; return None and warn if the run cannot be resumed."""
+    """Read the state that `serialize` wrote. Return None and warn if the run cannot be resumed."""
     path = folder / "last.pt"
     if not path.is_file():
         return None
@@ -87,7 +87,7 @@ def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
     try:
         if content[:16] != _checksum(content[16:], run):
             raise ValueError(f"{path} is damaged or belongs to another run")
-        load_weights(folder / "model.safetensors")  # without the best weights there is no run
+        load_weights(folder / "model.safetensors")  # resuming needs the best weights, too
         state = torch.load(BytesIO(content[16:]), weights_only=True, map_location="cpu")
         if missing := sorted(STATE - state.keys()):
             raise ValueError(f"{path} was written by another version of the library: it lacks "

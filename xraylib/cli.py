@@ -1,4 +1,4 @@
-"""What the commands of the core and of its plugins share: parsers of arguments."""
+"""Argument parsing that the commands of the core share with those of its plugins."""
 
 import argparse
 import re
@@ -28,7 +28,7 @@ def voxel_size(text: str) -> Voxel:
 
 
 def parameter_values(items: Iterable[str], example: str) -> dict[str, str]:
-    """Split items NAME=VALUE; `ParameterError` names one without a value, or given twice."""
+    """Split NAME=VALUE items; raise `ParameterError` if a value is missing or a name repeated."""
     values: dict[str, str] = {}
     for item in items:
         name, equals, text = item.partition("=")

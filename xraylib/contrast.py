@@ -1,8 +1,8 @@
-"""How the grey levels of a volume become those that a network was trained on.
+"""How the grey levels of a volume are mapped to those that a network was trained on.
 
-Grey levels of the training set's type are left alone, because the mean and the deviation of a
-volume also change with its composition: a block of resin is no fault of the contrast. Only levels
-that the network hardly knows, or that change from place to place, speak for another contrast.
+Grey levels of the training set's dtype stay as they are. Their mean and standard deviation do not
+reveal a change of contrast, because both also depend on the composition (a block of resin, for
+example). Grey levels that are rare in the training set, or uneven across a slice, do reveal it.
 """
 
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ CONTRASTS = ("none", "match", "percentiles")
 SLICES, PIXELS = 16, 2**16  # how many slices to look at, and about how many pixels of each
 BINS = np.linspace(0, 65536, 65)  # of histograms, in 16-bit grey levels
 # Limits of `_faults`, as shares of pixels. If half of a slice is resin or a nickel collector, the
-# three shares are at most 0.017, 0.037 and 0.030. Inverted contrast or an offset of 5,000 gives at
-# least 0.027 of the first, noise of 1,500 gives 0.051 of the second to a network trained without
-# noise, and shading of 15 % gives 0.10 of the third.
+# three shares are at most 0.017, 0.037 and 0.030. Inverted contrast or an offset of 5,000 raises
+# the first share to at least 0.027. Noise of 1,500 raises the second to 0.051, for a network that
+# was trained without noise. Shading of 15 % raises the third to 0.10.
 CROWDED, UNKNOWN, UNEVEN = 0.022, 0.049, 0.08
-DIFFERENT = 0.15  # share of pixels that moved to other grey levels: worth a sentence
+DIFFERENT = 0.15  # share of pixels by which the histograms may differ without a note
 
 
 def choose_contrast(pages: Sequence[Page], model: UNet, kind: str = "") -> tuple[GreyScale, str]:
-    """Decide how grey levels of a volume become those of a network, and whether to warn.
+    """Choose how to map a volume's grey levels to those of a network, and whether to warn.
 
-    Constant borders, NaN, infinity and hot pixels make no difference.
+    Constant borders, NaN, infinity and hot pixels do not influence the choice.
     Args:
         pages, model: The slices; a network, which knows the grey levels of its training set.
-        kind: "none": a value means what it meant in the training set. "match": mean and standard
-            deviation become those of the training set; "percentiles": its 1 % and 99 % quantiles.
-            "": "none" for the dtype of the training set, else "percentiles".
-    Returns: The scale, and sentences that say what is done and whether it can be trusted.
-    Raises: DataError if every slice holds one grey level only; ParameterError for another kind.
+        kind: "none": values mean what they mean in the training set. "match": mean and standard
+            deviation become those of the training set; "percentiles": the 1 % and 99 % quantiles
+            do. "": "none" for the dtype of the training set, else "percentiles".
+    Returns: The scale, and sentences that say what was done and whether to trust the result.
+    Raises: DataError if every slice holds one grey level only; ParameterError if kind is unknown.
     """
     if kind not in ("", *CONTRASTS):
         raise ParameterError(f"contrast is {kind!r}; it must be one of {', '.join(CONTRASTS)}.")
@@ -72,7 +72,7 @@ def choose_contrast(pages: Sequence[Page], model: UNet, kind: str = "") -> tuple
 
 
 def _sample(pages: Sequence[Page]) -> list[np.ndarray]:
-    """Return some pixels of some slices that are not blank, float64; NaN where there is none."""
+    """Sample pixels of up to 16 slices that are not blank, float64; NaN where there is no data."""
     spread = np.unique(np.linspace(0, len(pages) - 1, SLICES).astype(int)).tolist()
     found: list[np.ndarray] = []
     for index in dict.fromkeys([*spread, *range(len(pages))]):
@@ -102,10 +102,10 @@ def _without_border(levels: np.ndarray) -> np.ndarray:
 
 def _by_percentiles(levels: np.ndarray, dtype: str,
                     known: np.ndarray) -> tuple[GreyScale, float, float]:
-    """Map the 1 % and 99 % quantiles to the p % and 100 - p % of the training set.
+    """Map the 1 % and 99 % quantiles to the p % and 100 - p % quantiles of the training set.
 
-    p is 1 to 20, whichever makes the two histograms overlap most: if the training set was noisy and
-    the volume is not, the volume fills only the middle of the training set's range.
+    p is the number from 1 to 20 for which the two histograms overlap most. If the training set was
+    noisy and the volume is not, the volume fills only the middle of the training set's range.
     """
     low, high = np.quantile(levels, [0.01, 0.99])
     if low == high:  # nearly all pixels are alike
@@ -124,23 +124,23 @@ def _by_percentiles(levels: np.ndarray, dtype: str,
 def _expected(known: np.ndarray) -> np.ndarray:
     """Turn the quantiles of the training set into the share of its pixels in each of the bins.
 
-    Between two quantiles the shares follow a normal distribution, as the noise beyond 99 % does.
+    The distribution is taken as normal between two quantiles, as it is for noise beyond 99 %.
     """
     shares = np.linspace(0, 1, len(known)).clip(1e-5, 1 - 1e-5)
     return np.diff(ndtr(np.interp(BINS, known, ndtri(shares))))
 
 
 def _histogram(levels: np.ndarray, bins: np.ndarray = BINS) -> np.ndarray:
-    """Return the share of pixels in each bin; what lies beyond the bins counts in the last."""
+    """Return the share of pixels in each bin; values outside all bins count in the outermost."""
     return np.histogram(levels.clip(bins[0], bins[-1]), bins)[0] / max(levels.size, 1)
 
 
 def _faults(scaled: Sequence[np.ndarray], known: np.ndarray) -> list[str]:
-    """Say what about the grey levels, on the 16-bit scale, no other composition can explain."""
+    """List the faults of grey levels (16-bit scale) that no other composition can explain."""
     levels = np.concatenate([part[np.isfinite(part)] for part in scaled])
     found, expected = _histogram(levels), _expected(known)
     rare = expected < 0.3 / len(expected)
-    crowded = np.maximum(0, found - 6 * expected)[~rare].sum()  # no phase becomes 6 times as large
+    crowded = np.maximum(0, found - 6 * expected)[~rare].sum()  # no phase can grow 6 times as large
     unknown = np.maximum(0, found - 3 * expected)[rare].sum()
     faults = []
     if crowded > CROWDED or unknown > UNKNOWN:
@@ -154,7 +154,7 @@ def _faults(scaled: Sequence[np.ndarray], known: np.ndarray) -> list[str]:
 
 
 def _unevenness(scaled: Sequence[np.ndarray], levels: np.ndarray) -> float:
-    """Return the share of pixels that exceed, in a ninth of the slices, twice the usual share."""
+    """Return the share of pixels by which the ninths of a slice exceed twice the overall shares."""
     low, high = np.quantile(levels, [0.001, 0.999]).tolist()
     bins = np.linspace(low, high, 49)
     usual, excess = _histogram(levels, bins), 0.0

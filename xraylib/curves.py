@@ -1,4 +1,4 @@
-"""Figures of scores and features, and the law that a learning curve follows."""
+"""Figures of scores and features, and the power law that a learning curve follows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -40,9 +40,9 @@ def learning_curve(history: History, ax: Axes, phases: Phases) -> None:
 
 
 def clean_and_noisy_curve(history: History, clean_axis: Axes, noisy_axis: Axes) -> None:
-    """Draw validation Dice of the clean half, and of the noisy half and all slices on its own axis.
+    """Draw validation Dice: the clean half on one axis, the noisy half and the mean on the other.
 
-    The clean half moves by tenths of a per cent, the noisy half by tens. Without noise they agree.
+    Clean Dice varies by tenths of a per cent, noisy Dice by tens. Without noise, they are equal.
     """
     clean, noisy = (name if name in history[0] else "dice" for name in ("dice_clean", "dice_noisy"))
     _plot_columns(history, clean_axis, "validation Dice, %", [(clean, "clean half", "o-", INK)])
@@ -52,7 +52,7 @@ def clean_and_noisy_curve(history: History, clean_axis: Axes, noisy_axis: Axes) 
 
 
 def noise_and_rate(history: History, upper: Axes, lower: Axes) -> None:
-    """Draw validation Dice of the noisy half above the clean one; shade the first learning rate."""
+    """Draw the noisy half's Dice above the clean half's; shade the first learning rate's steps."""
     clean_and_noisy_curve(history, lower, upper)
     first = [row["step"] for row in history if row["lr"] == history[0]["lr"]]
     for ax in (upper, lower):
@@ -87,7 +87,7 @@ def statistics_curves(rows: History, ax: Axes) -> None:
 
 
 def confusion_heat_map(counts: np.ndarray, phases: Phases, ax: Axes, title: str = "") -> None:
-    """Draw the predicted phases of each true phase, in per cent; counts: int [true, predicted]."""
+    """Draw which phases each true phase is predicted as, in %; counts: int [true, predicted]."""
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Greys", vmin=0, vmax=115)
     for (true, predicted), value in np.ndenumerate(share):
@@ -100,7 +100,7 @@ def confusion_heat_map(counts: np.ndarray, phases: Phases, ax: Axes, title: str 
 
 def feature_histograms(features: Sequence[np.ndarray], labels: np.ndarray, phases: Phases,
                        titles: Sequence[str], axes: Sequence[Axes]) -> None:
-    """Draw a histogram by true phase of the same feature (H, W) of several images of a slice."""
+    """Draw histograms by true phase of one feature, (H, W), in several versions of a slice."""
     low, high = np.percentile(np.stack(features), [0.1, 99.9])
     bins = np.linspace(low, high, 120)
     for feature, title, ax in zip(features, titles, axes, strict=True):
@@ -136,7 +136,7 @@ def probability_curves(noise_stds: Sequence[float], rows: np.ndarray, phases: Ph
 
 def dice_against_size(sizes: Sequence[float], dice: np.ndarray, ax: Axes, name: str,
                       style: str = "o-", colour: str = INK) -> None:
-    """Draw mean Dice and its standard deviation over the runs, (runs, sizes), against the size."""
+    """Draw mean and standard deviation of Dice, (runs, sizes), against the training set size."""
     spread = 100 * dice.std(0, ddof=1) if len(dice) > 1 else None
     ax.errorbar(sizes, 100 * dice.mean(0), spread, fmt=style, color=colour, capsize=3, ms=5,
                 label=name)
@@ -170,7 +170,7 @@ def smallest_enough(sizes: Sequence[float], dice: np.ndarray) -> float:
 
 
 def bootstrap_runs(dice: np.ndarray, draws: int = 200) -> list[np.ndarray]:
-    """Draw as many runs with replacement, at each size anew: (runs, sizes) -> draws of the same."""
+    """Resample the runs with replacement, separately at each size; each draw is (runs, sizes)."""
     rng = np.random.default_rng(0)
     return [np.take_along_axis(dice, rng.integers(len(dice), size=dice.shape), 0)
             for _ in range(draws)]

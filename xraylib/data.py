@@ -1,4 +1,4 @@
-"""Labelled slices in memory, and the random streams of everything that is drawn.
+"""Labelled slices in memory, and a random stream for each purpose.
 
 `layouts` describes how labelled slices are kept on disk, and `datasets.load_slices` reads them.
 """
@@ -18,26 +18,26 @@ from .formats.tiff import write_slices
 from .losses import IGNORE
 
 Voxel = tuple[float, float, float]  # size along z, y, x in nm
-# Okabe and Ito's colours and Tol's, which colour-blind readers can tell apart, for 16 phases.
+# Colours of 16 phases that colour-blind readers can tell apart, by Okabe and Ito and by Tol.
 COLOURS = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#f0e442", "#56b4e9", "#e69f00", "#332288",
            "#882255", "#117733", "#44aa99", "#999933", "#aa4499", "#661100", "#888888", "#000000")
 POSTER_COLOURS = ((230, 25, 25), (20, 190, 20), (40, 70, 255))
-COPIES, WINDOW, SECOND_SAMPLE, SLICE_ZERO = 1, 2, 3, 4  # purposes of random streams, no others
+COPIES, WINDOW, SECOND_SAMPLE, SLICE_ZERO = 1, 2, 3, 4  # all purposes of random streams
 UNLABELLED = (200, 200, 200)  # colour of pixels without a label
 
 
 def random_stream(seed: int, *purpose: int) -> np.random.Generator:
-    """Return the random numbers of a purpose: COPIES, WINDOW ..., then any numbers >= 0 (a slice).
+    """Return a generator for a purpose: COPIES, WINDOW ..., then any numbers >= 0, such as a slice.
 
-    They differ from those of all other purposes, of the split (``default_rng(seed)``) and of the
-    noise of slice n (``default_rng([seed, n])``).
+    Its random numbers differ from those of all other purposes, from those of the split
+    (``default_rng(seed)``) and from the noise of slice n (``default_rng([seed, n])``).
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=purpose))
 
 
 @dataclass(frozen=True)
 class Phases:
-    """The phases of a material: their order is that of the class indices."""
+    """The phases of a material, in the order of their class indices."""
 
     names: tuple[str, ...]
     values: tuple[int, ...]  # of each phase in a label file, 0..65535
@@ -58,7 +58,7 @@ class Phases:
         return next(value for value in (IGNORE, *range(IGNORE)) if value not in self.values)
 
     def to_dict(self) -> dict[str, list]:
-        """Return what a JSON file holds of the phases."""
+        """Return the phases as a dictionary that can be written as JSON."""
         return {name: list(entries) for name, entries in asdict(self).items()}
 
     @classmethod
@@ -81,7 +81,7 @@ NI_YSZ_VOXEL_NM = (18.4, 18.4, 18.4)
 
 @dataclass(frozen=True)
 class GreyScale:
-    """How the grey levels of files become those of the library: value * gain + offset, uint16."""
+    """How grey levels of files become those of the library: value * gain + offset, as uint16."""
 
     dtype: str = "uint16"  # of the files
     gain: float = 1.0
@@ -90,7 +90,7 @@ class GreyScale:
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of one volume in memory. A part of them shares their arrays."""
+    """Slices of one volume in memory. A subset shares the arrays of the original."""
 
     images: list[np.ndarray]  # N arrays uint16 (H, W), raw grey levels 0..65535
     labels: list[np.ndarray]  # N arrays uint8 (H, W), class indices or `losses.IGNORE`
@@ -99,8 +99,8 @@ class Slices:
     noise_std: np.ndarray = None  # type: ignore[assignment]
     phases: Phases = NI_YSZ
     voxel_nm: Voxel | None = None  # size of a voxel; None: unknown
-    grey_scale: GreyScale = GreyScale()  # where the grey levels come from
-    notes: tuple[str, ...] = ()  # sentences on how the files were read, for people
+    grey_scale: GreyScale = GreyScale()  # maps the files' grey levels to those of `images`
+    notes: tuple[str, ...] = ()  # sentences for the user on how the files were read
 
     def __post_init__(self) -> None:
         if self.noise_std is None:
@@ -139,7 +139,7 @@ class Slices:
 
 
 def evenly_spaced(total: int, parts: int) -> list[int]:
-    """Return the ends of `parts` equal parts of 1..total (of `total` parts if it is smaller)."""
+    """Split 1..total into at most `parts` equal parts and return the last number of each part."""
     return np.linspace(0, total, min(parts, total) + 1).round().astype(int)[1:].tolist()
 
 
@@ -163,7 +163,7 @@ def mean_grey_levels(slices: Slices) -> np.ndarray:
 
 
 def grey_statistics(slices: Slices) -> tuple[float, float]:
-    """Return mean and standard deviation (at least 1) of all grey levels, slice by slice."""
+    """Return mean and standard deviation (at least 1) of the grey levels; slices weigh the same."""
     mean = float(np.mean([image.mean(dtype=np.float64) for image in slices.images]))
     variance = float(np.mean([np.square(image - mean).mean() for image in slices.images]))
     return mean, max(variance**0.5, 1.0)
@@ -178,8 +178,8 @@ def grey_quantiles(images: Sequence[np.ndarray]) -> np.ndarray:
 def classes_from_values(mask: np.ndarray, path: Path, phases: Phases) -> np.ndarray:
     """Turn the values of a label file into class indices, uint8 of the same shape.
     Args:
-        mask, path, phases: Integers 0..65535, (H, W); its file for errors; whose values it may
-            hold (`DataError`).
+        mask, path, phases: Label values 0..65535, (H, W); the file, for errors; the known phases.
+    Raises: DataError if a label value belongs to no phase.
     """
     table = np.full(2**16, IGNORE, np.uint8)
     table[list(phases.values)] = range(len(phases))
@@ -193,10 +193,10 @@ def classes_from_values(mask: np.ndarray, path: Path, phases: Phases) -> np.ndar
 
 def unknown_values(place: object, counts: Mapping[Any, int],
                    known: Iterable[tuple[Any, str]]) -> DataError:
-    """Return the error of a label file that holds other values than those of the phases.
+    """Return the error for a label file with values that belong to no phase.
     Args:
         place, counts: The file, or page of a file; pixels of each wrong value.
-        known: The right values, each with its meaning.
+        known: The values that have a meaning, each with its meaning.
     """
     wrong = [f"{value} ({count} px)" for value, count in counts.items()]
     right = [f"{value} is {name}" for value, name in known]
@@ -207,7 +207,7 @@ def unknown_values(place: object, counts: Mapping[Any, int],
 
 def values_from_classes(labels: np.ndarray, phases: Phases) -> np.ndarray:
     """Turn class indices into the values of a label file, of the same shape.
-    Returns: uint8, or uint16 if a value is larger; `phases.ignore_value` where there is no label.
+    Returns: uint8, or uint16 for values above 255; `phases.ignore_value` where there is no label.
     """
     table = np.full(IGNORE + 1, phases.ignore_value, np.uint16)
     table[: len(phases)] = phases.values
@@ -215,8 +215,7 @@ def values_from_classes(labels: np.ndarray, phases: Phases) -> np.ndarray:
 
 
 def save_slices(slices: Slices, folder: str | Path) -> None:
-    """Write slices as a data set that `datasets.load_slices` reads, into a folder, made if missing.
-    """
+    """Write slices into a folder, created if missing, as a data set for `datasets.load_slices`."""
     folder, phases = Path(folder), slices.phases
     labels = (values_from_classes(label, phases) for label in slices.labels)
     write_slices(slices.images, slices.numbers, folder / "data")
@@ -226,10 +225,10 @@ def save_slices(slices: Slices, folder: str | Path) -> None:
 
 
 def dataset_file(phases: Phases, voxel_nm: Voxel | None, unlabelled: bool = False) -> DatasetFile:
-    """Return the content of the dataset.toml of a set of these phases.
+    """Return the content of dataset.toml for a data set with these phases.
     Args:
-        phases, voxel_nm, unlabelled: The phases; size of a voxel in nm; whether there are pixels of
-            the value `phases.ignore_value`, which have no label.
+        phases, voxel_nm, unlabelled: The phases; size of a voxel in nm; whether some pixels have no
+            label and thus the value `phases.ignore_value`.
     """
     entries = tuple(PhaseEntry(name=name, value=value, colour=colour) for name, value, colour in
                     zip(phases.names, phases.values, phases.colours, strict=True))

@@ -1,4 +1,4 @@
-"""Data sets, and the drawing of training and validation sets from them."""
+"""Data sets, and how training and validation sets are drawn from them."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ from .formats.reading import load_folders as load_folders
 from .formats.reading import load_slices as load_slices
 from .formats.tiff import write_slices
 
-VERSION = 2  # of the built-in slices: raise it when synthetic.py gives other pixels
+VERSION = 2  # of the built-in slices: increase it when synthetic.py generates other pixels
 BUILT_IN = "built-in"
 # Built-in data by profile: slices, slices of the test set, side in px.
 SIZES = {"tiny": (48, 8, 128), "laptop": (500, 50, 501), "paper": (500, 50, 501)}
-# Known to the library, because folders of older versions have no dataset.toml.
+# Defined here, because folders written by older versions have no dataset.toml.
 BUILT_IN_FILE = data.dataset_file(NI_YSZ, NI_YSZ_VOXEL_NM).model_copy(update={"pairing": "number"})
 SEED, TEST_SEED = 0, 1  # of the volumes of the built-in slices and of their test set
 
@@ -37,7 +37,7 @@ class Dataset:
 
     slices: Slices  # to train and validate on
     test: Slices  # the test set, kept apart
-    name: str  # for people
+    name: str  # for display
     fingerprint: str  # changes with any pixel, label or number
     origin: tuple[str, str]  # profile and absolute data_dir, with which `open_dataset` reopens it
 
@@ -45,12 +45,12 @@ class Dataset:
 def open_dataset(profile: str, data_dir: str | Path = "", min_slices: int = 10) -> Dataset:
     """Open the built-in data of a profile ("tiny", "laptop", "paper"), or a folder.
 
-    The test set of the built-in data is another sample. That of a folder is its last tenth, after
-    a gap that belongs to neither, because neighbours are near-copies. Fewer than 10 slices have no
-    test set. What the labels of a folder mean is printed.
+    The test set of the built-in data is another sample. The test set of a folder is its last tenth,
+    after a gap that belongs to neither set, because neighbouring slices are near-copies. Fewer than
+    10 slices have no test set. The meaning of a folder's labels is printed.
     Args:
-        profile, data_dir: The profile; a folder, see `layouts`. "": the built-in data.
-        min_slices: A folder must hold so many labelled slices.
+        profile, data_dir: The profile; a folder as in `layouts`, or "" for the built-in data.
+        min_slices: Least number of labelled slices that a folder must hold.
     Raises: DataError: The folder cannot be read, or holds too few labelled slices.
     """
     if not data_dir:
@@ -67,9 +67,9 @@ def open_dataset(profile: str, data_dir: str | Path = "", min_slices: int = 10) 
 
 
 def make_dataset(slices: Slices, name: str, origin: tuple[str, str]) -> Dataset:
-    """Set the test set of a reader's slices apart, and print what their labels mean.
+    """Split the test set off a reader's slices, and print what their labels mean.
     Args:
-        slices, name, origin: All labelled slices; what they are called; see `Dataset`.
+        slices, name, origin: All labelled slices; the other two as in `Dataset`.
     """
     n, n_test = len(slices), len(slices) // 10
     _print_once("\n".join([f"Labels in {printable(name)}:", *describe_labels(slices),
@@ -114,8 +114,8 @@ def load_or_generate(folder: Path, generate: Callable[[], Iterable[synthetic.Sam
                      seed: int) -> Slices:
     """Read n generated slices from a folder, after generating them if it is missing.
     Args:
-        folder, generate: Where (truth/ holds the perfect labels); returns the slices in parts.
-        n, seed: Slices have the numbers 1000 * seed + 1 .. n, unique within a data set.
+        folder, generate: The folder (perfect labels in truth/); a function that yields the slices.
+        n, seed: Slices get the numbers 1000 * seed + 1 to 1000 * seed + n, unique in a data set.
     Raises: DataError: A file in the folder was changed or removed after it was first read.
     """
     numbers = np.arange(1, n + 1) + 1000 * seed
@@ -149,7 +149,7 @@ def _check_content(folder: Path, slices: Slices) -> None:
     for path in list_tiffs(folder / "truth").values():
         digest.update(path.read_bytes())
     path = folder / "checksum.txt"
-    with suppress(OSError):  # what nobody can write to, nobody has changed
+    with suppress(OSError):  # a read-only folder has not been changed
         create_exclusively(path, digest.hexdigest().encode())
     if path.exists() and path.read_text().strip() != digest.hexdigest():
         raise DataError("its pixels are not those that were generated")
@@ -160,10 +160,10 @@ def split_slices(slices: Slices, n_train: int, n_val: int, kind: str,
     """Draw disjoint training and validation sets, or raise `DataError` if there are too few slices.
     Args:
         slices, n_train, n_val: What to draw from, and the numbers of slices to draw.
-        kind, seed: "random": a permutation of this seed, validation first, so that all n_train have
-            the same validation set and nested training sets. "block": in the order of the volume,
-            with copies beside their originals, the last n_val slices validate, and the n_train
-            slices before a gap train (fewer if the gap needs them).
+        kind, seed: "random": the seed shuffles the slices. The first ones validate, so every
+            n_train has the same validation set, and training sets are nested. "block": in the order
+            of the volume, with copies beside their originals, the last n_val slices validate and
+            the n_train slices before a gap train (fewer if the gap needs them).
     """
     n = len(slices)
     if n_train + n_val > n or n_train < 1:
@@ -181,9 +181,9 @@ def split_slices(slices: Slices, n_train: int, n_val: int, kind: str,
 
 
 def cut_window(slices: Slices, share: float, seed: int) -> Slices:
-    """Cut the same window from all slices; a smaller one lies inside a larger one.
+    """Cut the same window from all slices; a smaller window lies inside a larger one.
     Args:
-        slices, share, seed: What to cut; share of their area, 0 < share <= 1; seed of the place.
+        slices, share, seed: The slices; share of their area, 0 < share <= 1; seed of the place.
     """
     place = data.random_stream(seed, data.WINDOW).random(2)
 
@@ -206,7 +206,7 @@ def fit_counts(n: int, asked: tuple[int, int], n_train: int | None,
                n_val: int | None) -> tuple[int, int]:
     """Return how many of n slices train and validate.
     Args:
-        n, asked: The experiment asks for these counts, lowered in proportion if n is too small.
+        n, asked: Number of slices; the experiment's counts, scaled down if n is too small.
         n_train, n_val: The reader's choices, kept even if they do not fit. None: no choice.
     """
     train, val = n_train or asked[0], n_val or asked[1]
@@ -218,7 +218,7 @@ def fit_counts(n: int, asked: tuple[int, int], n_train: int | None,
 
 
 def dummy_slices(numbers: np.ndarray) -> Slices:
-    """Return slices of these numbers with one pixel per phase, to see what a split would draw."""
+    """Return slices with these numbers and one pixel per phase, to see what a split would draw."""
     labels = np.tile(np.arange(len(NI_YSZ), dtype=np.uint8), (len(numbers), 1, 1))
     return Slices(list(labels.astype(np.uint16)), list(labels), numbers)
 

@@ -49,9 +49,9 @@ def training_memory_format(device: torch.device, width: int,
                            whole_slices: bool) -> torch.memory_format:
     """Return the memory format in which this device trains fastest.
     Args:
-        device, width, whole_slices: Where, channels of the first layer, and whether without crops.
+        device, width, whole_slices: The device; channels of the first layer; True without crops.
     """
-    # There, channels_last is up to 1.7 times slower in the backward pass (tools/bench/RESULTS.md).
+    # On such a CPU, channels_last slows the backward pass up to 1.7 times (tools/bench/RESULTS.md).
     if device.type == "cpu" and not has_avx512() and (width >= 32 or whole_slices):
         return torch.contiguous_format
     return inference_memory_format(device)
@@ -59,11 +59,11 @@ def training_memory_format(device: torch.device, width: int,
 
 @cache
 def keep_freed_memory() -> Tensor:
-    """Let the C library keep up to 256 MB of freed memory; return what must stay for that.
+    """Let the C library keep up to 256 MB of freed memory; return a tensor that must stay alive.
 
-    Otherwise a prediction spends a third of its time on requesting pages that it had before. glibc
-    keeps blocks up to the size of the largest one that was freed (at most 32 MB, mallopt(3)), but
-    returns the end of its heap: the last tensor is that end. The blocks are not written to.
+    Otherwise a prediction spends a third of its time requesting memory pages that it had before.
+    glibc keeps blocks up to the size of the largest block ever freed (at most 32 MB, mallopt(3)),
+    but gives back the end of its heap, so the returned tensor occupies it. No block is written to.
     """
     block = 2**25 - 2**17
     torch.empty(block, dtype=torch.uint8)
@@ -82,8 +82,8 @@ def _most_threads() -> int:
 def set_threads(n: int = 0) -> int:
     """Let PyTorch use n threads (0: all, or one if that is faster now); return the number.
 
-    Threads wait for each other after every operation. Beside a busy program, one of them always
-    comes late, and a training step takes 3 to 17 times as long as on one (tools/bench/RESULTS.md).
+    Threads wait for each other after every operation. If another program is busy, one thread is
+    always late, and a step takes 3 to 17 times as long as on one thread (tools/bench/RESULTS.md).
     """
     most = _most_threads()
     candidates = [min(n, most)] if n else sorted({most, 1})
@@ -100,7 +100,7 @@ def _seconds_of_small_steps(threads: int) -> float:
         layers = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3))
     images = torch.zeros(8, 8, 64, 64)
     for step in range(9):
-        if step == 1:  # the first one only warms up
+        if step == 1:  # the first step only warms up
             start = time.perf_counter()
         layers(images).sum().backward()
     return time.perf_counter() - start

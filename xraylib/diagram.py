@@ -1,4 +1,4 @@
-"""The drawing of a U-Net, with all sizes read off the network itself."""
+"""Draws a U-Net; all sizes are read from the network itself."""
 
 from copy import deepcopy
 
@@ -22,7 +22,7 @@ def draw_unet(model: UNet, ax: Axes, side: int = 512) -> None:
     """Draw a 2-D network as a U, like Figure 2 of the poster.
     Args:
         model, ax: The network, and where to draw it.
-        side: Of the output, px. Wider boxes have more channels, higher ones more pixels.
+        side: Side of the output, px. Wider boxes have more channels, taller boxes more pixels.
     """
     maps, depth = _feature_maps(model, side), model.depth
     boxes: list[Box] = [
@@ -46,9 +46,9 @@ def draw_unet(model: UNet, ax: Axes, side: int = 512) -> None:
 
 
 def _feature_maps(model: UNet, side: int) -> list[tuple[int, int]]:
-    """Channels and side of the output of each double convolution, from the first to the last."""
+    """List channels and side of the output of each double convolution, in order."""
     shapes: list[tuple[int, int]] = []
-    model = deepcopy(model).to("meta")  # shapes without arithmetic
+    model = deepcopy(model).to("meta")  # computes shapes only
     for block in (model.stem, *(down.conv for down in model.down), *(up.conv for up in model.up)):
         block.register_forward_hook(lambda _block, _x, y: shapes.append((y.shape[1], y.shape[-1])))
     side += 2 * model.margin

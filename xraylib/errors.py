@@ -34,7 +34,7 @@ class DownloadError(XraylibError):
 
 
 def printable(text: object) -> str:
-    """Return a text in one line: control characters as `repr` shows them, no middle if too long.
+    """Return a text as one line: control characters as in `repr`, the middle cut if too long.
 
     A path may hold an escape sequence or a line break that would hide the rest of a message.
     """

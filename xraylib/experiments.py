@@ -2,7 +2,7 @@
 
 An experiment is a function. It receives the slices and ``split``, which divides slices into a
 training and a validation set, at random or in blocks, as the reader chose. It returns the two sets.
-Runs, sweeps and workers find an experiment by its name, so a new one is one more function.
+Runs, sweeps and workers find an experiment by its name. A new experiment is one more function.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,15 +42,15 @@ class Experiment:
     tiny_sizes: tuple[float, ...] = ()
     noisy: bool = False  # runs are also scored on noisy copies of the test set
     split: str = "random"  # the default split
-    recipes: Mapping[str, Mapping] = field(default_factory=dict)  # changes of a profile's recipe
+    recipes: Mapping[str, Mapping] = field(default_factory=dict)  # changes to a profile's recipe
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
-LIKE_105_SLICES = {"steps": 21_000, "epochs": 0}  # paper profile: few slices, steps as for 105
+LIKE_105_SLICES = {"steps": 21_000, "epochs": 0}  # paper profile: as many steps as for 105 slices
 
 
 def experiment(name: str, **facts: Any) -> Callable[[Callable[..., Sets]], Callable[..., Sets]]:
-    """Register the function below as an experiment with the other facts of `Experiment`."""
+    """Register the decorated function as an experiment; facts: other fields of `Experiment`."""
     def register(draw: Callable[..., Sets]) -> Callable[..., Sets]:
         EXPERIMENTS[name] = Experiment(draw, **facts)
         return draw
@@ -69,9 +69,9 @@ def get_experiment(name: str) -> Experiment:
 
 
 def sizes_for(name: str, parameters: Mapping[str, Any], n_slices: int) -> list[float]:
-    """List the training sizes of a size sweep: the reader's, or those of the experiment that fit.
+    """List the training set sizes of a sweep: the reader's, or the experiment's as far as they fit.
     Args:
-        name, parameters: Of the experiment and of a notebook (profile, n_val and sizes are used).
+        name, parameters: Name of the experiment; a notebook's profile, n_val and sizes.
         n_slices: Number of slices that training and validation can use.
     """
     facts, tiny = get_experiment(name), parameters["profile"] == "tiny"
@@ -113,5 +113,5 @@ def noisy_val(slices: Slices, split: Split, noise_std: float, seed: int) -> Sets
             recipes={"laptop": {"steps": 150, "evaluations": 1}, "paper": LIKE_105_SLICES},
             poster="98.667 with 5 images", poster_sets="5 images; the baseline's")
 def size_sweep(slices: Slices, split: Split) -> Sets:
-    """Validate on the baseline's slices; fewer training slices are always part of more."""
+    """Validate on the baseline's slices; each training set is a subset of the larger ones."""
     return split(slices)

@@ -38,9 +38,9 @@ def mask_image(labels: np.ndarray, phases: Phases, palette: str = "safe") -> np.
 
 def error_image(truth: np.ndarray, predicted: np.ndarray, phases: Phases,
                 palette: str = "safe") -> np.ndarray:
-    """Colour wrong pixels (H, W) by true phase, right ones grey: Figure 6 of the poster, as RGB."""
+    """Colour wrong pixels (H, W) by true phase, the others grey, as RGB (the poster's Figure 6)."""
     greys = np.full(IGNORE + 1, UNLABELLED[0], np.uint8)
-    greys[:len(phases)] = np.linspace(16, 88, len(phases))  # paler: like YSZ to some eyes
+    greys[:len(phases)] = np.linspace(16, 88, len(phases))  # paler greys resemble YSZ
     wrong = wrong_pixels(truth, predicted)[..., None]
     return np.where(wrong, mask_image(truth, phases, palette), greys[truth][..., None])
 
@@ -53,7 +53,7 @@ def grey_picture(image: np.ndarray) -> np.ndarray:
 
 
 def pictures_in_a_row(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Join RGB pictures, with 8 white pixels between them and below the lower ones."""
+    """Join RGB pictures in a row, 8 white pixels apart, with white below the shorter ones."""
     height = max(map(len, pictures))
     padded = [np.pad(shown, ((0, height - len(shown)), (0, 8), (0, 0)), constant_values=255)
               for shown in pictures]
@@ -72,7 +72,7 @@ def show_slice(picture: np.ndarray, ax: Axes, title: str = "",
 
 
 def _add_scale_bar(ax: Axes, height: int, width: int, voxel_nm: float) -> None:
-    """Draw the longest bar of 1, 2 or 5 times a power of ten that takes at most a fifth."""
+    """Draw a scale bar of 1, 2 or 5 times a power of ten nm, at most a fifth of the width long."""
     power = 10.0 ** np.floor(np.log10(width * voxel_nm / 5))
     nm = max(step * power for step in (1, 2, 5) if step * power <= width * voxel_nm / 5)
     text = f"{nm:g} nm" if nm < 1e3 else f"{nm / 1e3:g} µm" if nm < 1e6 else f"{nm / 1e6:g} mm"
@@ -84,7 +84,7 @@ def _add_scale_bar(ax: Axes, height: int, width: int, voxel_nm: float) -> None:
 
 def phase_legend(figure: Figure, phases: Phases, meaning: str = "",
                  labels: Sequence[np.ndarray] = ()) -> None:
-    """Explain below a figure the colours of the phases, and of pixels without one in labels."""
+    """Add a legend of phases below a figure, with "no label" if `labels` have unlabelled pixels."""
     handles = [Patch(color=colour, label=name)
                for name, colour in zip(phases.names, phases.colours, strict=True)]
     if any((label == IGNORE).any() for label in labels):
@@ -94,7 +94,7 @@ def phase_legend(figure: Figure, phases: Phases, meaning: str = "",
 
 
 def grey_histogram(slices: Slices, ax: Axes) -> None:
-    """Draw the grey levels by phase, as shares of the labelled pixels, of 40 slices at most."""
+    """Draw histograms of grey levels by phase, as shares of labelled pixels, of up to 40 slices."""
     sample, phases = slices.subsample(40), slices.phases
     images, labels = (np.concatenate([array.ravel() for array in arrays])
                       for arrays in (sample.images, sample.labels))
@@ -111,7 +111,7 @@ def grey_histogram(slices: Slices, ax: Axes) -> None:
 
 def line_profile(images: Sequence[np.ndarray], names: Sequence[str], ax: Axes, row: int,
                  voxel_nm: Voxel | None = None) -> None:
-    """Draw the grey levels of a row of two images, in px if the voxel size is unknown."""
+    """Draw the grey levels of two images along a row, in µm, or px if the voxel size is unknown."""
     positions = np.arange(images[0].shape[1]) * (voxel_nm[2] / 1000 if voxel_nm else 1)
     for image, name, colour in zip(images, names, ("0.72", "black"), strict=True):
         ax.plot(positions, image[row], color=colour, lw=1, label=name)
@@ -120,7 +120,7 @@ def line_profile(images: Sequence[np.ndarray], names: Sequence[str], ax: Axes, r
 
 
 def edge_profile(slices: Slices, ax: Axes) -> None:
-    """Draw grey levels across an edge from the darkest to the brightest phase, on a band each."""
+    """Draw grey levels across an edge from darkest to brightest phase, over a band per phase."""
     means = mean_grey_levels(slices.subsample(20))
     order = np.argsort(means)[:np.isfinite(means).sum()]  # present phases, the darkest first
     names, colours = slices.phases.names, slices.phases.colours
@@ -139,7 +139,7 @@ def edge_profile(slices: Slices, ax: Axes) -> None:
 
 
 def _grey_across_edge(slices: Slices, dark: int, bright: int) -> np.ndarray:
-    """Return a piece of a row: `_REACH` dark pixels and as many bright ones, or nothing."""
+    """Return a piece of a row of grey levels: `_REACH` dark and `_REACH` bright pixels, or none."""
     for image, label in zip(slices.images, slices.labels, strict=True):
         left, right = (np.all(sliding_window_view(label == phase, _REACH, 1), -1)
                        for phase in (dark, bright))
@@ -179,7 +179,7 @@ def worst_place(wrong: np.ndarray, truth: np.ndarray | None = None,
                 side: int = 48) -> tuple[slice, slice]:
     """Return rows and columns of the square with the most wrong pixels, bool (H, W).
     Args:
-        truth: class indices (H, W). Given, a square with a share of every phase is preferred.
+        truth: class indices (H, W). If given, a square with enough of every phase is preferred.
     """
     side = min(side, *wrong.shape)
     rank = _share_in_squares(wrong, side)
@@ -237,7 +237,7 @@ def error_panels(slices: Slices, predicted: Sequence[np.ndarray], titles: Sequen
 def compare_predictions(image: np.ndarray, truth: np.ndarray, guesses: Sequence[np.ndarray],
                         titles: Sequence[str], phases: Phases,
                         voxel_nm: Voxel | None = None) -> Figure:
-    """Show the errors of several networks in a slice, (H, W), and a place with all phases."""
+    """Show errors of several networks in a slice, (H, W), and enlarge a place with all phases."""
     side = min(3.6, 11 / (len(guesses) + 1))  # inches
     heights = side * image.shape[0] / image.shape[1], side
     fig, axes = plt.subplots(2, len(guesses) + 1, layout="constrained", height_ratios=heights,

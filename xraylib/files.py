@@ -17,7 +17,7 @@ from .errors import DataError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks, so leftovers stay there
+except ImportError:  # Windows has no fcntl, so leftovers are not removed there
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".xraylib-tmp"
@@ -33,26 +33,26 @@ def expand_user(path: str | Path) -> Path:
 
 
 def real_path(path: str | Path) -> Path:
-    """Return the absolute path without ~ and links; links in a circle stay, and do not exist."""
+    """Return the absolute path with ~ and links resolved; circular links stay unresolved."""
     return Path(os.path.realpath(expand_user(path)))
 
 
 def home() -> Path:
-    """Return the folder of data/ and runs/: $XRAYLIB_HOME, the repository or the current folder."""
+    """Return the parent of data/ and runs/: $XRAYLIB_HOME, the repository or the current folder."""
     repository = Path(__file__).resolve().parents[1]
     default = repository if (repository / "pyproject.toml").exists() else Path.cwd()
     return expand_user(os.environ.get("XRAYLIB_HOME") or default)
 
 
 def packaged_data() -> Path:
-    """Return the folder of registry.txt and published/: in the installed package or repository."""
+    """Return the folder of registry.txt and published/, in the installed package or repository."""
     package = Path(__file__).resolve().parent
     return package / "shipped" if (package / "shipped").exists() else package.parent / "data"
 
 
 @cache
 def load_plugins() -> list[Any]:
-    """Import every plugin, once: the modules of the group "xraylib.plugins" of entry points."""
+    """Import every plugin, once: the modules in the entry-point group "xraylib.plugins"."""
     return [plugin.load() for plugin in entry_points(group="xraylib.plugins")]
 
 
@@ -71,7 +71,7 @@ def write_json(path: Path, content: dict) -> None:
 def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[Any]:
     """Open a file for writing that replaces `path` when the block ends without an error.
     Args:
-        path, mode, open_kwargs: As for `open`. Text is UTF-8; it may hold paths that are not.
+        path, mode, open_kwargs: As for `open`. Text is UTF-8; what cannot be encoded is escaped.
     """
     if "b" not in mode:
         open_kwargs = {"encoding": "utf-8", "errors": "backslashreplace"} | open_kwargs
@@ -83,7 +83,7 @@ def atomic_file(path: Path, mode: str = "wb", **open_kwargs: Any) -> Iterator[An
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder`, unless another process is faster."""
+    """Yield a temporary folder that becomes `folder`, unless another process has created that."""
     new = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -97,12 +97,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                     raise
     finally:
         for parent in new:
-            with suppress(OSError):  # it holds something: there was no error
+            with suppress(OSError):  # it is not empty: there was no error
                 parent.rmdir()
 
 
 def create_exclusively(path: Path, content: bytes) -> None:
-    """Write a complete file unless it exists: of several processes, exactly one writes it."""
+    """Write a complete file unless it exists. Of several processes, exactly one writes the file."""
     with _temporary(path) as part:
         part.write_bytes(content)
         try:
@@ -121,7 +121,7 @@ def read_regular(path: Path) -> bytes:
 
 @contextmanager
 def name_in_errors(path: Path, part: Path | None = None) -> Iterator[None]:
-    """Let errors of the system name the file `path`, and not the temporary file `part` or none."""
+    """Make operating-system errors name the file `path`, not the temporary `part` or no file."""
     try:
         yield
     except OSError as error:
@@ -142,12 +142,12 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path, is_folder: bool = False) -> Iterator[Path]:
-    """Yield a locked file or folder beside `path`, of an unguessable name; remove what is left."""
+    """Yield a locked file or folder with a random name beside `path`; remove it afterwards."""
     part = path.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
     with name_in_errors(path, part), ExitStack() as stack:
         part.mkdir() if is_folder else part.touch(exist_ok=False)
         stack.enter_context(_lock(part, wait=True))
-        if not part.exists():  # `remove_leftovers` of another process was faster
+        if not part.exists():  # `remove_leftovers` in another process removed it
             part = stack.enter_context(_temporary(path, is_folder))
         stack.callback(_remove, part)
         yield part
@@ -158,7 +158,7 @@ def _lock(path: Path, wait: bool) -> Iterator[bool]:
     """Lock a file or folder during the block, and yield whether that was possible."""
     locked = False
     with ExitStack() as stack:
-        with suppress(OSError, AttributeError):  # another process has it, or there is no fcntl
+        with suppress(OSError, AttributeError):  # another process holds it, or there is no fcntl
             access = os.O_RDONLY if path.is_dir() else os.O_RDWR
             descriptor = os.open(path, access | os.O_NOFOLLOW)
             stack.callback(os.close, descriptor)

@@ -24,14 +24,14 @@ from .unet import DoubleConv, UNet
 
 # Every network class that weights files can name. Plugins add theirs.
 NETWORKS: dict[str, type[UNet]] = {"UNet": UNet}
-LIMITS = {"width": (1, 512), "depth": (1, 6), "n_classes": (2, 256)}    # least and greatest
+LIMITS = {"width": (1, 512), "depth": (1, 6), "n_classes": (2, 256)}    # smallest and largest
 
 
 def save_weights(model: UNet, path: Path, half: bool = False) -> None:
     """Write weights as safetensors, with a header that describes the network and its phases.
     Args:
         model, path, half: the network; the file; whether to store convolutions as float16.
-    Raises: ParameterError if the network and its phases do not fit each other.
+    Raises: ParameterError if the network's numbers of classes and of phases differ.
     """
     phases = getattr(model, "phases", NI_YSZ)
     if len(phases) != model.n_classes:
@@ -45,7 +45,7 @@ def save_weights(model: UNet, path: Path, half: bool = False) -> None:
     tensors = {name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
                for name, tensor in model.state_dict().items()}
     header, content = _split(save(tensors))
-    ordered = {"__metadata__": dict(sorted(facts.items()))}       # safetensors has a random order
+    ordered = {"__metadata__": dict(sorted(facts.items()))}       # safetensors shuffles it
     text = json.dumps(ordered | header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)                               # tensors start at a multiple of 8
     with atomic_file(path) as file:
@@ -68,9 +68,9 @@ def load_weights(path: str | Path) -> UNet:
 
 
 def read_weights(content: bytes, path: str | Path) -> UNet:
-    """Make a network with its `phases` from the content of a weights file, on the best device.
+    """Build a network with its `phases` from the content of a weights file, on the best device.
 
-    Raises: WeightsError if the content is empty, damaged, foreign or too large a network.
+    Raises: WeightsError if the content is empty, damaged or foreign, or the network is too large.
     """
     try:
         if not content:
@@ -119,7 +119,7 @@ def _meta_network(facts: dict[str, str]) -> UNet:
 
 
 def _grey_levels(facts: dict[str, str], mean: float, std: float) -> tuple[GreyScale, np.ndarray]:
-    """Read the scale and the quantiles of grey levels; older files hold mean and deviation only."""
+    """Read scale and quantiles of grey levels; old files hold mean and standard deviation only."""
     scale = GreyScale(**json.loads(facts.get("grey_scale", "{}")))
     shares = torch.linspace(0, 1, 101).clamp(5e-4, 0.9995)
     quantiles = (np.array(json.loads(facts["grey_quantiles"]), float) if "grey_quantiles" in facts
@@ -173,9 +173,9 @@ def fuse_batch_norm(model: UNet) -> UNet:
 
 @torch.inference_mode()
 def logits_of(model: UNet, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, Tensor]]:
-    """Predict whole slices, uint16 (H, W) each, a few at a time, so that a CPU's cache holds them.
+    """Predict whole slices, uint16 (H, W) each, in batches that fit into the cache of a CPU.
 
-    Returns: Slices and their logits (B, n_classes, H, W).
+    Returns: The slices of each batch, as a `slice`, and their logits (B, n_classes, H, W).
     """
     device, n, shape = model.grey.device, len(images), images[0].shape
     largest = max(prod(image.shape) for image in images)
@@ -212,9 +212,9 @@ def predict(model: UNet, images: Sequence[np.ndarray]) -> np.ndarray:
 
 @torch.no_grad()
 def first_features(model: UNet, image: np.ndarray) -> np.ndarray:
-    """Normalise the channels of the first convolution as batch norm does, without its weights.
+    """Normalise the channels of the first convolution like batch norm, without its scale and shift.
 
-    Returns: float32 (width, H, W). In training, each channel has mean 0 and std. deviation 1.
+    Returns: float32 (width, H, W). In training, each channel has mean 0 and standard deviation 1.
     """
     caught: list[Tensor] = []
     conv, norm = model.stem.layers[:2]
@@ -228,7 +228,7 @@ def first_features(model: UNet, image: np.ndarray) -> np.ndarray:
 def receptive_field(model: UNet) -> int:
     """Return the side, px, of the square that one prediction depends on: 188 px at depth 4.
 
-    The gradient of one output pixel shows it: with weights of 1 and mean pooling, none is lost.
+    With weights of 1 and mean pooling, the gradient of an output pixel is not 0 in this square.
     """
     model = UNet(1, model.depth).eval()
     for weights in model.parameters():

@@ -36,7 +36,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def total_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the poster's training loss, cross-entropy + `dice_loss`, of the same arguments."""
+    """Compute the poster's training loss: cross-entropy + `dice_loss`, with the same arguments."""
     logits = _at_least_float32(logits)
     if (target == IGNORE).all():
         return 0 * logits.sum()                                                  # nothing to learn

@@ -34,7 +34,7 @@ def confusion_matrix(predicted: Tensor, truth: Tensor, n_classes: int) -> Tensor
 def dice_score(counts: Tensor) -> Tensor:
     """Compute the hard Dice score 2 |P and T| / (|P| + |T|): (N, C, C) -> float64 (N, C).
 
-    An image that does not contain a class has no Dice for it: nan, which all means leave out.
+    If an image does not contain a class, its Dice for that class is nan, which all means leave out.
     Average over images first, then over classes.
     """
     both = counts.diagonal(dim1=1, dim2=2).double()
@@ -109,8 +109,8 @@ def score_masks(predicted: Sequence[np.ndarray], slices: Slices) -> Scores:
     """Score a segmentation from any source: class indices, N arrays uint8 (H, W)."""
     n_classes = len(slices.phases)
     counts = np.empty((len(slices), n_classes, n_classes), np.int64)
-    # One slice at a time, because the int64 copies are eight times as large as the masks, and into
-    # one array, because small results in between would keep the C library from reusing the copies.
+    # One slice at a time, because the int64 copies are eight times as large as the masks. All write
+    # into one array, because small arrays in between would prevent the reuse of the copies' memory.
     for row, mask, truth in zip(counts, predicted, slices.labels, strict=True):
         pair = torch.from_numpy(mask)[None], torch.from_numpy(truth)[None]
         row[:] = confusion_matrix(*pair, n_classes)[0]
@@ -122,7 +122,7 @@ def evaluate(model: UNet, slices: Slices,
              loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Scores:
     """Predict whole slices and score the most probable classes against the labels.
     Args:
-        model, slices, loss: the loss is a function of logits and target, as `losses.total_loss`.
+        model, slices, loss: the loss is a function of logits and target, like `losses.total_loss`.
     """
     counts, losses = np.empty((len(slices), model.n_classes, model.n_classes), np.int64), []
     for part, logits in logits_of(model, slices.images):
@@ -152,9 +152,9 @@ def mean_probabilities(model: UNet, slices: Slices, noise_stds: Sequence[float],
 
 
 def interface_distance(truth: np.ndarray) -> np.ndarray:
-    """Measure how far each pixel is from another phase, px (H, W): 1 beside it, inf without one.
+    """Return each pixel's distance to another phase, px (H, W): 1 beside it, inf if there is none.
 
-    Pixels without a label are no phase.
+    Pixels without a label do not count as a phase.
     """
     inside = maximum_filter(np.where(truth == IGNORE, 0, truth), 3) <= minimum_filter(truth, 3)
     return np.full(truth.shape, np.inf) if inside.all() else distance_transform_edt(inside) + 1

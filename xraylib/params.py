@@ -39,7 +39,7 @@ def _number(value: Any) -> Any:
 
 
 def _network(value: Any) -> str:
-    """Check the name of a network class, which a plugin may have to add first."""
+    """Check the name of a network class; plugins that may define it are loaded first."""
     load_plugins()
     if value not in list(NETWORKS):
         raise ValueError(f"one of {', '.join(map(repr, NETWORKS))}")
@@ -108,11 +108,11 @@ class Parameters(BaseModel, extra="forbid", allow_inf_nan=False):
 
 
 ENVIRONMENT = {"profile": ("XRAYLIB_PROFILE", "laptop"), "data_dir": ("XRAYLIB_DATA", ""),
-               "n_seeds": ("XRAYLIB_SEEDS", 1)}  # of empty ones: the variable, and the default
+               "n_seeds": ("XRAYLIB_SEEDS", 1)}  # if unset: the variable, and the default
 
 
 def check_parameters(**values: Any) -> dict[str, Any]:
-    """Return parameters in their types, empty ones from the environment, or raise an error."""
+    """Check and convert parameters, take unset ones from the environment, or raise an error."""
     for name, (variable, default) in ENVIRONMENT.items():
         if name in values and values[name] == Parameters.model_fields[name].default:
             values[name] = os.environ.get(variable) or default
@@ -145,8 +145,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 def from_notebook(namespace: dict[str, Any], names: str) -> dict[str, Any]:
     """Check the parameters of a notebook: those of its ``globals()`` with these names.
-    papermill only warns about a name that a notebook does not know. Here, any other number, text
-    or list stops the notebook, when this function is called for the first time in a kernel.
+    papermill only warns about a parameter that a notebook does not know. This function raises an
+    error when it is first called in a kernel and finds any other number, text or list.
     """
     known = names.split()
     literals = {name for name, value in namespace.items() if not name.startswith("_")
@@ -160,13 +160,13 @@ def from_notebook(namespace: dict[str, Any], names: str) -> dict[str, Any]:
 
 
 def size_parameters(size: float) -> dict[str, Any]:
-    """Return the parameters of a training set of this many slices (below 1: a share of one)."""
+    """Return the parameters of a training set of this many slices (below 1: a share of a slice)."""
     return {"n_train": max(1, int(size)), "slice_share": size if size < 1 else None}
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run depends on besides its data: equal ones give the same run."""
+    """Everything that a run depends on besides its data. Equal configurations give the same run."""
 
     experiment: str
     profile: str
@@ -178,21 +178,21 @@ class RunConfig:
     recipe: Recipe
     split_seed: int | None = None  # of the split alone (None: the seed)
     slice_share: float | None = None  # train on this share of one slice's area (None: all of it)
-    fold: int | None = None  # the part that cross-validation leaves out (0: nothing, None: split)
+    fold: int | None = None  # the part that cross-validation leaves out (0: none, None: a split)
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields that differ from their default, so that new ones rename no old run."""
+        """Return the fields that differ from their default, so that new fields rename no run."""
         return TypeAdapter(RunConfig).dump_python(self, exclude_defaults=True)
 
     def digest(self, fingerprint: str) -> str:
-        """Name this run on the data with this fingerprint: 12 hexadecimal digits."""
+        """Return 12 hexadecimal digits that name this run on data with this fingerprint."""
         text = json.dumps([self.facts(), fingerprint], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def draw(self, slices: Slices) -> Drawn:
         """Draw the training and the validation set from these slices.
-        Few slices or the gap of a block split shrink the experiment's counts; the note says so.
-        Raises: DataError: Chosen counts are too large, or the network lacks neighbouring slices.
+        With few slices, or the gap of a block split, the sets are smaller, and the note says so.
+        Raises: DataError: Chosen counts are too large, or the network needs neighbouring slices.
         """
         experiment, notes = get_experiment(self.experiment), []
         asked = experiment.tiny if self.profile == "tiny" else experiment.counts
@@ -231,7 +231,7 @@ def configure(experiment: str, parameters: Mapping[str, Any] | None = None, /,
               **changes: Any) -> RunConfig:
     """Make the configuration of one run.
     Args:
-        experiment: Its name.
+        experiment: Name of the experiment.
         parameters, changes: A notebook's parameters, and those that differ from them.
     Raises: ParameterError: A parameter is unknown, or its value is impossible or does not fit.
     """

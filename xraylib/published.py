@@ -86,7 +86,7 @@ def published_rows(name: str) -> list[dict[str, Any]]:
 
 
 def checksum(rows: list[dict[str, Any]]) -> str:
-    """Return a text that a published file holds beside its rows, and that changes with them."""
+    """Return the checksum of rows, which a published file holds beside them."""
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
 
 
@@ -111,8 +111,8 @@ def own_networks() -> dict[str, Path]:
 
 
 def network_file(name_or_path: str | Path) -> Path:
-    """Return the weights file of a name, a weights file or the folder of a run.
-    Raises: RunError if a folder holds no complete run, WeightsError if there is nothing.
+    """Return the weights file of a network, given its name, its file or the folder of its run.
+    Raises: RunError if a folder holds no complete run, WeightsError if there is no such network.
     """
     known = own_networks() | {name: network.file for name, network in named_networks().items()}
     path = known.get(str(name_or_path)) or expand_user(name_or_path)
@@ -125,5 +125,5 @@ def network_file(name_or_path: str | Path) -> Path:
 
 
 def _folder() -> Path:
-    """Return the folder of all that is published."""
+    """Return the folder of the published files."""
     return packaged_data() / "published"

@@ -48,12 +48,12 @@ class Run:
     config: dict[str, Any]  # the content of config.json
     history: list[dict[str, float]]  # one row per evaluation
     scores: dict[str, Scores]  # of the sets "val", "test" and, with noise, "test_noisy"
-    weights_file: Path = Path()  # the best weights, where they are kept
-    published: str = ""  # its name among the published runs
+    weights_file: Path = Path()  # of the best weights; may be missing
+    published: str = ""  # name among the published runs, "" for other runs
 
     @property
     def place(self) -> str:
-        """Where it is, for people: a folder relative to `home()`, or a published run."""
+        """Where the run is, as text: a folder relative to `home()`, or a published run."""
         if self.published:
             return f"published run {self.published}"
         return os.path.relpath(self.folder, home())
@@ -79,7 +79,7 @@ class Run:
         return load_weights(self.weights)
 
     def snapshots(self) -> dict[int, Callable[[], UNet]]:
-        """Return loaders of the networks kept during training, by step, else of the best one."""
+        """Return a loader of each snapshot, by step; without snapshots, of the best network."""
         name = f"{self.published}-snapshots" if self.published else "epochs"
         files = {step: self.weights_file.with_name(name) / f"{step:06d}.safetensors"
                  for step in (int(row["step"]) for row in self.history)}
@@ -95,11 +95,11 @@ def folder_of(config: RunConfig, fingerprint: str) -> Path:
 
 def run_experiment(config: RunConfig, dataset: Dataset, use_published: bool = False,
                    progress: bool = True) -> Run:
-    """Return the run of a configuration: read if complete, resumed if it was killed, else trained.
+    """Return the run of a configuration: read a complete run, resume a killed one, or train anew.
 
     Args:
         config, dataset: everything that the run depends on.
-        use_published, progress: take a published run if it is not complete here; show a bar.
+        use_published, progress: take a published run if none is complete here; show progress.
     Raises: DataError if the sets cannot be drawn, TrainingError if the loss is no longer finite.
     """
     from .published import find_published  # published.py imports this module
@@ -131,7 +131,7 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
     if config.noise_std and len(test):
         sets["test_noisy"] = noisy_copies(test, config.noise_std, config.seed)
     if not (np.array_equal(best.numbers, val.numbers)
-            and np.array_equal(best.noise_std, val.noise_std)):  # else training has scored them
+            and np.array_equal(best.noise_std, val.noise_std)):  # not yet scored in training
         sets["val"] = val
     model = load_weights(folder / "model.safetensors")
     scores = {"val": best} | {name: evaluate(model, part) for name, part in sets.items()}
@@ -145,7 +145,7 @@ def _train(folder: Path, config: RunConfig, dataset: Dataset, progress: bool) ->
 
 
 def _threads_of(folder: Path) -> int:
-    """Return with how many threads an interrupted run began, or 0: others give other last bits."""
+    """Return an interrupted run's number of threads, which affects the last bits, or else 0."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         return max(0, int(json.loads((folder / "config.json").read_bytes())["threads"]))
     return 0
@@ -176,7 +176,7 @@ def config_of(run: Run) -> RunConfig:
 
 @contextmanager
 def text_of(path: Path, remedy: str) -> Iterator[str]:
-    """Yield the text of a file; an error in reading it is a `RunError` that says what to do."""
+    """Yield the text of a file; turn errors in reading it into a `RunError` with a remedy."""
     try:
         yield read_regular(path).decode()
     except PermissionError:
@@ -212,7 +212,7 @@ def check_config(content: Any) -> dict[str, Any]:
 
 
 def check_history(rows: list[dict[str, Any]], recipe: dict[str, Any]) -> list[dict[str, float]]:
-    """Return the rows of the history of a recipe as numbers, or raise an error if they are none."""
+    """Return the rows of a history as numbers, or raise an error if they do not fit the recipe."""
     history = [{name: float(value) for name, value in row.items()} for row in rows]
     if not history or not {"step", "dice", "seconds"} <= set(history[0]):
         raise ValueError("it lacks rows or columns")
@@ -228,7 +228,7 @@ def check_history(rows: list[dict[str, Any]], recipe: dict[str, Any]) -> list[di
 
 
 def check_scores(content: Any, config: dict[str, Any]) -> dict[str, Scores]:
-    """Return the scores in the content of a result.json, or raise an error if they are none."""
+    """Return the scores in the content of a result.json, or raise an error if they are invalid."""
     needed = {"val"} if "fold" in config else {"val", "test"}
     if not needed <= set(content):
         raise ValueError("it lacks val or test")
@@ -248,6 +248,6 @@ def check_scores(content: Any, config: dict[str, Any]) -> dict[str, Scores]:
 
 
 def scores_to_dict(scores: Scores) -> dict[str, Any]:
-    """Return scores as result.json holds them."""
+    """Return scores in the form in which result.json holds them."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(scores).items()}

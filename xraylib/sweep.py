@@ -25,8 +25,8 @@ NOTEBOOK_ONLY = {"data_dir", "volume", "n_seeds", "sizes", "crops", "voxel_nm", 
 
 
 def parse_values(text: str) -> list[Any]:
-    """Read the values of one parameter: of "5,10,15", or of "0:5" the numbers from 0 to 4.
-    Raises: ParameterError if the text looks like a range but is none, or is too long.
+    """Read the values of one parameter, such as "5,10,15", or "0:5" for the numbers 0 to 4.
+    Raises: ParameterError if the text looks like a range but is invalid or too long.
     """
     words = {"True": True, "False": False, "None": None}
     start, colon, stop = text.partition(":")
@@ -44,7 +44,7 @@ def parameter_grid(experiment: str, axes: Mapping[str, Sequence], /,
     Args:
         experiment: Name of the experiment.
         axes, fixed: Values by parameter (the last varies fastest), and parameters with one value.
-    Raises: ParameterError if a value is impossible, two make the same run, or they are too many.
+    Raises: ParameterError: A value is impossible, two runs would be equal, or there are too many.
     """
     if unused := [name for name in axes if name in NOTEBOOK_ONLY]:
         raise ParameterError(f"a sweep does not use {unused[0]}. Vary what a run depends on, such "
@@ -101,7 +101,7 @@ def _open_once(origin: tuple[str, str], _fingerprint: str) -> Dataset:
 
 
 def _attempt(open_data: Callable[[], Dataset], use_published: bool, config: RunConfig) -> Run | str:
-    """Return the run of one configuration, or its folder and error: no run stops the others."""
+    """Return the run of one configuration, or its folder and error, so that other runs go on."""
     dataset = open_data()
     folder = folder_of(config, dataset.fingerprint)
     try:

@@ -1,10 +1,10 @@
-"""The built-in data set: a look-alike of the Ni-YSZ slices, grown from random numbers alone.
+"""The built-in data set: a look-alike of the Ni-YSZ slices, generated from random numbers alone.
 
 The real volume (De Angelis et al. 2018, doi:10.5281/zenodo.1040274; segmentation in Brenne, Dahl &
 Jørgensen 2020, arXiv:2009.07218) cannot be shipped. Here grains of one phase each (0 pore, 1 YSZ,
-2 nickel) are the cells of a 3-D power diagram (a Voronoi tessellation whose seeds have sizes) with
-rounded corners. The microscope blurs them and adds band-limited noise. Every random number is a
-function of (seed, purpose, place), so any slice of the endless volume can be generated alone.
+2 nickel) are the cells of a 3-D power diagram (a Voronoi tessellation with weighted seeds) with
+rounded corners. A simulated microscope blurs them and adds band-limited noise. Every random number
+depends only on (seed, purpose, place), so any slice of the endless volume can be generated alone.
 """
 
 from collections import deque
@@ -19,29 +19,29 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 
-# Grains. Their seeds lie on jittered grids: spacing, share of places taken, radius by phase (its
-# square is the weight in the power diagram), grid steps over which pore and nickel are alike.
+# Grains, with seeds on jittered grids: spacing, share of grid places with a seed, radius by phase
+# (its square is the weight in the power diagram), grid steps of smoothing for pore and nickel.
 POPULATIONS = {
     "large": (39, 1.000, (0, 0, 14), (0.53, 0.65)),
     "small": (20, 0.038, (14, 14, 14), (0.0, 0.0)),  # closed pores, YSZ inside nickel
 }
-PORE_BELOW, NICKEL_BELOW = -0.51, -0.98  # normal random numbers of a grain; volume fractions
-AVERSION = 0.95  # sets the interface between pore and nickel
-FLATTENING = 1.12  # grains are thinner along y, so more interfaces are crossed along it
+PORE_BELOW, NICKEL_BELOW = -0.51, -0.98  # limits of a grain's normal numbers; set volume fractions
+AVERSION = 0.95  # sets the area of the interface between pore and nickel
+FLATTENING = 1.12  # grains are thinner along y, so a line along y crosses more interfaces
 SOFTNESS = 50  # voxels squared: how far corners are rounded, see `_closeness`
 REACH = 70  # no seed owns a point farther away: diagonal of a grid cell, plus the radius
 STEP, TILE = 4, 8  # voxels between the nodes of the power diagram; nodes along y and x at a time
 # Specks: slabs cut from balls, on interfaces and some inside nickel. Spacing, smallest and largest
-# radius, shares of pore and YSZ (the rest is nickel), share kept of those inside nickel.
+# radius, shares of pore and YSZ (the rest is nickel), kept share of the specks inside nickel.
 SPECK_SPACING, SPECK_RADII, SPECK_SHARES, SPECK_ALONE = 41, (4.0, 16.0), (0.50, 0.43), 0.25
 # Power spectrum of the noise over frequency f (cycles per pixel): 1 + SLOW / (1 + (f / KNEE)^2)^
 # FALL, cut off above CUTOFF as by the filter of a tomographic reconstruction.
 NOISE_CUTOFF, NOISE_SLOW, NOISE_KNEE, NOISE_FALL = 0.26, 8.7, 0.02, 0.68
-# Shares of successive layers: they correlate the noise along z (0.65, 0.20, 0.09, 0.15, 0.11).
+# Weights of successive layers, for correlations along z of 0.65, 0.20, 0.09, 0.15 and 0.11.
 NOISE_OVER_Z = (0.620, 0.712, 0.271, 0.021, 0.028, 0.185)
-DRIFT, DRIFT_SPACING = 80, 100  # of the grey level: standard deviation, slices between its values
-# The segmentation by hand compares phase shares that are blurred by LABEL_BLUR pixels more. It
-# favours pore over YSZ, pore over nickel, nickel over YSZ: 0.1 moves an edge by about 0.1 pixels.
+DRIFT, DRIFT_SPACING = 80, 100  # of grey levels: standard deviation, slices between values
+# The imitated manual labels compare phase shares that are blurred by LABEL_BLUR px more. LABEL_BIAS
+# favours pore over YSZ, pore over nickel, nickel over YSZ; 0.1 moves an edge by about 0.1 px.
 LABEL_BLUR, LABEL_BIAS = 1.25, (0.25, 0.10, -0.05)
 BLOCK = 32  # slices are computed in aligned blocks, so every caller gets the same numbers
 Axes = list[np.ndarray]  # the z, y and x coordinates that span a grid
@@ -68,14 +68,14 @@ class Sample:
 
 def generate_chunks(n: int, size: int, seed: int, start: int = 0,
                     material: Material = Material()) -> Iterator[Sample]:
-    """Generate slices of the volume of a seed, the same on every call and in any portion.
+    """Generate slices of the volume of a seed. Each slice is the same in every call and range.
     Args:
         n: Number of slices, >= 1.
         size: Side of a slice in px, >= 16. Another size shows the same grains with other noise.
         seed: Of the volume, 0 <= seed < 2^63.
         start: The first slice, >= 0.
         material: Its grains, contrast, blur and noise.
-    Returns: Runs of at most 32 slices, two of them computed at a time.
+    Returns: Samples of at most 32 consecutive slices. Two samples are computed at a time.
     Raises: ValueError: An argument is out of range.
     """
     if n < 1 or size < 16 or not 0 <= seed < 2**63 or start < 0:
@@ -167,13 +167,13 @@ def _microstructure(seed: int, axes: Axes) -> np.ndarray:
     nodes = [a[0] + (a[1] - a[0]) * np.arange(0, len(a) + STEP, STEP) for a in axes]
     grains = _grains(seed, nodes)
     points = np.stack(np.meshgrid(*nodes, indexing="ij"), -1)
-    # Rounded, and with weights that are fourths, sums are exact in any order of the threads.
+    # Rounded values and weights that are quarters make sums exact, in any order of the threads.
     close = np.empty(points.shape, np.float32)
     for i, j in np.ndindex(*(-(-n // TILE) for n in points.shape[1:3])):
         tile = slice(None), slice(TILE * i, TILE * (i + 1)), slice(TILE * j, TILE * (j + 1))
         close[tile] = np.rint(1024 * _closeness(points[tile], *grains)) / 1024
     volume = np.empty([len(a) for a in axes], np.uint8)
-    # Linear interpolation as a product with a matrix of weights along each axis is fast.
+    # Linear interpolation is fast as a product with a weight matrix along each axis.
     z, y, x = (np.maximum(1 - abs(np.arange(len(a))[:, None] / STEP - np.arange(len(n))), 0)
                .astype(np.float32) for a, n in zip(axes, nodes, strict=True))
     for few in np.array_split(np.arange(len(volume)), 6):  # to save memory
@@ -203,7 +203,7 @@ def _grains(seed: int, axes: Axes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smoothed(white: np.ndarray, sigma: float) -> np.ndarray:
-    """White noise -> normals alike over `sigma` steps, less the mean of 5 x 5 x 5 neighbours."""
+    """Smooth white noise over `sigma` steps, minus its 5 x 5 x 5 local mean, to unit variance."""
     impulse = np.pad(np.ones((1, 1, 1)), 7)
     fields = [gaussian_filter(field, sigma) for field in (white, impulse)]
     alike, response = (field - uniform_filter(field, 5) for field in fields)
@@ -211,9 +211,9 @@ def _smoothed(white: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _closeness(points: np.ndarray, seeds: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """How close each phase is to `points` (..., 3), float32 (..., 3). The closest owns a point."""
-    # log sum exp((r^2 - d^2) / SOFTNESS) over its seeds of radius r at distance d. The largest
-    # term alone would give a power diagram; the sum rounds its corners.
+    """How close each phase is to `points` (..., 3), float32 (..., 3). The closest one is taken."""
+    # log sum exp((r^2 - d^2) / SOFTNESS) over a phase's seeds of radius r at distance d. The
+    # largest term alone would give a power diagram; the sum rounds its corners.
     flat = points.reshape(-1, 3)
     low, high = flat.min(0) - REACH, flat.max(0) + REACH
     near = ((seeds[:, :3] > low) & (seeds[:, :3] < high)).all(1)
@@ -224,7 +224,7 @@ def _closeness(points: np.ndarray, seeds: np.ndarray, phases: np.ndarray) -> np.
 
 
 def _add_specks(volume: np.ndarray, seed: int, axes: Axes, grains: tuple) -> None:
-    """Cut specks into `volume`, in place: on interfaces of the power diagram, some in nickel."""
+    """Add specks to `volume` in place: on interfaces of the power diagram, and some in nickel."""
     smallest, largest = SPECK_RADII
     nodes = [np.arange((a[0] - largest) // SPECK_SPACING, (a[-1] + largest) // SPECK_SPACING + 1)
              for a in axes]

@@ -1,4 +1,4 @@
-"""Tables over runs, beside the poster's numbers. A group is runs that differ by the seed alone."""
+"""Tables of runs, beside the poster's numbers. The runs of a group differ only in their seed."""
 
 import json
 import re
@@ -18,12 +18,12 @@ TITLES = {"val": "validation", "test": "test set", "test_noisy": "test set, nois
 
 
 def markdown_text(text: str) -> str:
-    """Return a text, such as a name that a reader chose, without HTML, links or ends of cells."""
+    """Escape HTML, links and ends of cells in a text, such as a name that a reader chose."""
     return re.sub(r"[\\|\[]", r"\\\g<0>", escape(printable(text), quote=False))
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table. Its cells may be **bold**; all else in them is shown as it is."""
+    """Return a Markdown table. Cells may be **bold**; HTML and links in them are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
 
@@ -31,7 +31,7 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
 def percent(values: Sequence[float]) -> str:
     """Return the mean of Dice values, 0..1, ± their standard deviation: '98.91 ± 0.04' (%).
 
-    Values that are nan, of phases that are absent, are left out; '–' if there is no other.
+    Absent phases have the value nan, which is left out. If no value remains, the text is '–'.
     """
     values = [value for value in values if not isnan(value)]
     if not values:
@@ -73,7 +73,7 @@ def dice_by_slice(group: list[Run], name: str) -> list[np.ndarray]:
 
 
 def bootstrap_means(runs: Sequence[np.ndarray], block: int = 10) -> np.ndarray:
-    """Draw what the mean over runs and their slices might have been, 2,000 times.
+    """Bootstrap the mean over runs and their slices, with 2,000 draws.
     Each draw takes runs with replacement, and in each run blocks of neighbouring slices, because
     neighbours in a volume are near-copies (block bootstrap, Künsch 1989).
     Args:
@@ -135,7 +135,7 @@ def complete_runs() -> list[Run]:
 
 
 def group_by_seed(runs: list[Run]) -> list[list[Run]]:
-    """Group runs that differ by the seed alone, in the order of the summary."""
+    """Group runs that differ only in their seed, in the order of the summary."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         facts = {name: run.config[name] for name in (*RunConfig.__annotations__, "fingerprint")

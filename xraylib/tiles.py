@@ -11,7 +11,7 @@ from .unet import UNet
 
 
 def add_margin(model: UNet, images: Tensor) -> Tensor:
-    """Mirror images (B, C, H, W) at their edges, by the margin that the network loses."""
+    """Pad images (B, C, H, W) by reflection, with the margin that the network loses."""
     if model.margin == 0:
         return images
     rows, columns = (torch.from_numpy(np.pad(np.arange(side), model.margin, "reflect"))
@@ -20,7 +20,7 @@ def add_margin(model: UNet, images: Tensor) -> Tensor:
 
 
 def stack_logits(model: UNet, grey: Tensor) -> Tensor:
-    """Predict at once the grey levels, float (S, H, W), that `model.slices_needed` lists.
+    """Predict together the slices that `model.slices_needed` lists, grey levels float (S, H, W).
 
     Returns: Logits (P, n_classes, H, W). P is S in 3-D, else the number of slices asked for.
     """
@@ -30,9 +30,9 @@ def stack_logits(model: UNet, grey: Tensor) -> Tensor:
 
 
 def tile_spans(length: int, inner: int, reach: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a side of a volume into tiles: what each tile predicts, and what it sees.
+    """Divide a side of a volume into tiles; yield what each tile predicts and what it sees.
     Args:
-        length, inner, reach: pixels of the side, that a tile predicts, and that it sees beyond.
+        length, inner, reach: pixels of the side, those a tile predicts, and those it sees beyond.
     """
     for start in range(0, length, inner):
         stop = min(start + inner, length)
@@ -54,10 +54,10 @@ def tiled_logits(model: UNet, read: Callable[[int, slice], np.ndarray], n: int,
     Each tile sees all that its prediction depends on and starts at a multiple of the stride, so no
     seams appear (the overlap-tile strategy of Ronneberger et al. 2015, Figure 2).
     Args:
-        model, read: from `inference.fuse_batch_norm`; returns some rows of a slice, by its index.
+        model, read: from `inference.fuse_batch_norm`; a function (index, rows) that reads a slice.
         n, shape: number of neighbouring slices; height and width of each.
         part: the slices to predict; for a 3-D network, it starts at a multiple of the stride.
-        side: of a tile in px, or 0 for the largest that `model.TILE_BUDGET` allows.
+        side: side of a tile in px, or 0 for the largest that `model.TILE_BUDGET` allows.
     Returns: Rows, columns and logits (P, n_classes, rows, columns) of each tile, without overlap.
     """
     needed = model.slices_needed(part, n)

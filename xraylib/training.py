@@ -1,4 +1,4 @@
-"""How a network is trained. Read `train` first: the rest makes the objects that it moves."""
+"""How a network is trained. Read `train` first. The rest builds the objects that `train` uses."""
 
 import time
 from collections.abc import Callable
@@ -24,11 +24,11 @@ from .metrics import Scores, evaluate
 from .noise import add_noise
 from .unet import UNet, margin_of
 
-MAX_CHANNELS = 2048  # twice the poster's; the memory for a network grows with their square
-MAX_MARGIN = 250_000_000  # px of margin in a step times channels: 7 GB
-MAX_WIDENING = 10  # side of a crop with its margin, in sides of the crop: 99 % is thrown away
+MAX_CHANNELS = 2048  # twice the poster's; a network's memory grows with the square of the channels
+MAX_MARGIN = 250_000_000  # margin pixels per step, times channels: 7 GB of memory
+MAX_WIDENING = 10  # largest ratio of sides, crop with margin to crop; 99 % is then thrown away
 TRANSFORMS = ("rotate", "scale", "elastic", "blur", "contrast", "brightness", "noise")
-# What draws the training crops, by the network's name and by whether the recipe has transforms.
+# Samplers of training crops, by the network's name and by whether the recipe has transforms.
 SAMPLERS: dict[tuple[str, bool], type[CropSampler]] = {("UNet", False): CropSampler}
 
 
@@ -92,7 +92,7 @@ def train(state: "TrainingState", watched: Slices,
 
 
 class TrainingState:
-    """Everything that changes while a network is trained; the seed draws weights and crops."""
+    """Everything that changes during training; the seed determines initial weights and crops."""
 
     STATEFUL = ("model", "optimiser", "schedule", "batches")  # attributes with a state_dict
 
@@ -113,7 +113,7 @@ class TrainingState:
         self.history: list[dict[str, float]] = []  # one row per evaluation
 
     def add_history_row(self, scores: Scores) -> None:
-        """Add what the learning curve shows of an evaluation, unless training has failed."""
+        """Add an evaluation to the history; raise `TrainingError` if the loss is not finite."""
         loss = float(sum(self.losses)) / len(self.losses)
         self.losses.clear()
         if not isfinite(loss):
@@ -126,7 +126,7 @@ class TrainingState:
             **_validation_row(scores, self.model.phases.names)})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a later process needs to continue, as `torch.save` writes it."""
+        """Return everything that another process needs to continue, for `torch.save`."""
         state = {name: getattr(self, name).state_dict() for name in self.STATEFUL}
         return state | {"step": self.step, "seconds": self.seconds, "history": [*self.history]}
 
@@ -140,7 +140,7 @@ class TrainingState:
 def build_unet(recipe: Recipe, seed: int, train_set: Slices, device: torch.device) -> UNet:
     """Make a network in training mode, with random weights that depend on the seed alone.
     Args:
-        recipe, seed, train_set, device: the slices give the phases and the grey-level statistics.
+        recipe, seed, train_set, device: the training set gives phases and grey-level statistics.
     """
     with torch.random.fork_rng(devices=[]):  # leaves the global random state as it is
         torch.manual_seed(seed)
@@ -182,18 +182,18 @@ class Plateau(ReduceLROnPlateau):
 def make_optimiser(model: UNet, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycle | Plateau]:
     """Make NAdam with a one-cycle schedule, or RMSprop with a plateau schedule as published.
     Args:
-        model, recipe, steps: the recipe says which, and the highest rate of this many steps.
+        model, recipe, steps: recipe gives optimiser and highest rate; steps, the schedule's length.
     """
     if recipe.optimiser == "rmsprop":
         rmsprop = RMSprop(model.parameters(), lr=recipe.lr, weight_decay=1e-8, momentum=0.999)
         return rmsprop, Plateau(rmsprop, mode="max", patience=5)
     nadam = NAdam(model.parameters(), lr=recipe.lr)
-    steps = max(steps, 8)  # OneCycleLR divides by the number of steps of the rise, less one
+    steps = max(steps, 8)  # OneCycleLR divides by the number of rising steps minus one
     return nadam, OneCycle(nadam, recipe.lr, total_steps=steps, pct_start=0.25)
 
 
 def _validation_row(scores: Scores, names: tuple[str, ...]) -> dict[str, float]:
-    """Return loss and Dice, also per phase and, if a part is noisy, of clean and noisy slices."""
+    """Return loss and Dice, also by phase and, if only a part is noisy, of clean and noisy ones."""
     row = {"val_loss": cast(float, scores.loss), "dice": scores.mean}
     row |= zip((f"dice_{name}" for name in names), scores.class_dice.tolist(), strict=True)
     for name, part in (("clean", scores.noise_std == 0), ("noisy", scores.noise_std > 0)):
@@ -203,14 +203,14 @@ def _validation_row(scores: Scores, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def _seconds_since(start: float, device: torch.device) -> float:
-    """Return the time since `start`, s, after the GPU has finished what it was given."""
+    """Return the seconds since `start`, after waiting for the GPU to finish its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
 def check_sizes(recipe: Recipe, slice_side: int = 0) -> None:
-    """Raise `ParameterError` if no memory holds a network or a step, or a step is of one pixel.
+    """Raise `ParameterError` if a network or step is too large, or batch norm gets a single pixel.
     Args:
         recipe, slice_side: the longer side of the smallest slice, px, or 0 before slices are read.
     """

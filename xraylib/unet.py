@@ -79,10 +79,10 @@ class UNet(nn.Module):
     Raises: ParameterError if padding is neither "same" nor "valid".
     """
 
-    TILE_BUDGET = 2**23  # largest width x pixels of a tile: bounds the memory of a prediction
+    TILE_BUDGET = 2**23  # largest width x pixels of a tile, which limits a prediction's memory
     grey: Tensor         # mean and standard deviation of the training set's grey levels
-    # What training and loading set: what the classes mean, how grey levels of files are read, and
-    # 101 quantiles of the training set's grey levels.
+    # Set by training and loading: what the classes mean, how grey levels of files are read, and 101
+    # quantiles of the training set's grey levels.
     phases: "Phases"
     grey_scale: "GreyScale"
     grey_quantiles: "np.ndarray"
@@ -129,14 +129,14 @@ class UNet(nn.Module):
             x = up(x, skips.pop())                                 # B x C x H x W
         return self.head(x)[(..., *map(slice, sides))]             # B x n_classes x H x W
 
-    # How the network looks at a stack of slices: networks that see several at once override this.
+    # How the network sees a stack. Networks that see several slices at once override these methods.
 
     def slices_needed(self, part: range, n: int) -> list[int]:
         """List the slices out of n that the network must see to predict the slices in part."""
         return list(part)
 
     def slab_size(self, n: int, tile: int = 0) -> int:
-        """Return how many of n slices are predicted together; tile: side in px, 0 for the best."""
+        """Return how many of n slices are predicted together; tile: side in px (0: automatic)."""
         return 1
 
     def arrange(self, grey: Tensor) -> Tensor:

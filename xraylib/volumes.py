@@ -44,7 +44,7 @@ class Task(NamedTuple):
     digest: str  # of that file
     pages: Sequence[Page]  # the neighbouring slices that the network must see
     part: range  # which of them are segmented
-    outputs: Sequence[outputs.Output]  # of these
+    outputs: Sequence[outputs.Output]  # of the segmented slices
     scale: GreyScale  # how their grey levels become those of the network
     voxel_nm: Voxel | None  # size of their voxels
     tile: int  # side of the tiles in px (0: the largest that memory allows)
@@ -64,7 +64,7 @@ def _network_of(path: Path, digest: str) -> UNet:
 
 
 def _digest(content: bytes) -> str:
-    """12 hexadecimal digits of the content of a weights file."""
+    """Return 12 hexadecimal digits that identify the content of a weights file."""
     return hashlib.blake2b(content, digest_size=6).hexdigest()
 
 
@@ -79,7 +79,7 @@ def run_task(task: Task) -> None:
 
 
 def _predict_slab(model: UNet, task: Task) -> None:
-    """Segment the part of a task; it is put together on disk, so that memory holds tiles only."""
+    """Segment the slices of a task. They are assembled on disk, so that memory holds tiles only."""
     pages, shape = task.pages, task.pages[0].shape
 
     def read(index: int, rows: slice) -> np.ndarray:
@@ -137,21 +137,21 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
                    preview_every: int = 0, tile: int = 0, workers: int = 0, scheduler: str = "", *,
                    contrast: str = "", voxel_nm: Voxel | None = None, stack: bool = False,
                    probabilities: bool = False, uncertainty: bool = False) -> list[Path]:
-    """Segment a volume into a folder, one TIFF per slice, or one for all.
+    """Segment a volume into a folder, as one TIFF per slice, or one for all.
 
-    A second call does only what is missing. A copy of the weights, the record and the tag of every
-    file say what the folder was made of, so that two networks or a changed input never mix.
+    A second call adds only what is missing. A copy of the weights, a record, and a tag in each file
+    say what the folder was made from, so results of two networks or inputs are never mixed.
     Args:
         weights, source: A weights file; a folder of TIFFs, or one TIFF with many pages.
         target: The output folder, outside the source; created if missing.
-        preview_every, tile: Preview every such slice (0: none); px per tile (0: as memory allows).
+        preview_every, tile: Preview every n-th slice (0: none); side of tiles, px (0: automatic).
         workers, scheduler: See `workers.map_tasks`.
         contrast, voxel_nm: See `contrast.choose_contrast`; size of a voxel in nm, z, y, x (None: as
             the source says).
         stack: Write all slices into one file, `outputs.STACK`.
-        probabilities, uncertainty: Also write of each slice float16 (C, H, W), one channel per
-            phase; uint8 (H, W), 100 times one minus the greatest probability.
-    Returns: The segmented slices in order, or the stack: the label values of the training data.
+        probabilities, uncertainty: Also write for each slice float16 (C, H, W), one channel per
+            phase; uint8 (H, W), 100 times one minus the highest probability.
+    Returns: The files of the slices in order, or of the stack, in the training data's label values.
     Raises: DataError, ParameterError, WeightsError or WorkersError, before anything is written;
         WeightsError later if the network gives numbers that are not finite.
     """
@@ -177,7 +177,7 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
         if path.exists() and not outputs.has_provenance(path, tag):
             raise DataError(f"{path} exists and was not made of {source} in its present state by "
                             "these weights. Name another folder, or remove that file.")
-    if stack and whole.exists():  # slices are needed for nothing but what is missing beside them
+    if stack and whole.exists():  # then slices are only needed to make other missing files
         for out in planned:
             if out.missing() == ["labels"] and not out.lacks_preview():
                 del out.files["labels"]
@@ -192,13 +192,13 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
                           inside, planned[part], scale, voxel_nm, tile))
     todo = [task for task in tasks if task.missing()]
     missing = [task.missing() for task in todo]
-    results = map_tasks(run_task, todo, workers, scheduler)  # refuses before anything is written
+    results = map_tasks(run_task, todo, workers, scheduler)  # raises before anything is written
     target.mkdir(parents=True, exist_ok=True)
     for folder in {target, target / "preview", *(path.parent for path in made)}:
         remove_leftovers(folder)
     for path, expected in belongs.items():
         create_exclusively(path, expected)
-    _check_belongs(belongs)  # another prediction may have begun at the same moment
+    _check_belongs(belongs)  # another prediction may have started meanwhile
     print(outputs.summary(weights, pages, model, voxel_nm), sentence, sep="\n")
     with tqdm(total=len(pages), initial=len(pages) - sum(missing), desc="predicting",
               unit="slice") as bar:

@@ -1,7 +1,7 @@
 """Panels with sliders that show which pixels are wrong, and why.
 
-A panel is one `Image` and one `HTML`, which work alike in ipywidgets 7.7 (Colab) and 8. Every text
-of a user or a file is escaped in `html_table` and `html_legend`.
+A panel is one `Image` and one `HTML`, which work the same in ipywidgets 7.7 (Colab) and 8. Text
+from users and files is escaped in `html_table` and `html_legend`.
 """
 
 import io
@@ -82,7 +82,7 @@ def picture(kind: str, image: np.ndarray, truth: np.ndarray, prediction: Predict
     if kind == "overlay":
         wrong = wrong_pixels(truth, prediction.labels)[..., None]
         return np.where(wrong, mask_image(truth, phases, palette), grey_picture(image))
-    least = 1 / len(phases)  # the lowest confidence that so many classes allow: the darkest
+    least = 1 / len(phases)  # the lowest possible confidence, which gets the darkest colour
     share = (prediction.confidence - least) / (1 - least)
     return matplotlib.colormaps["viridis"](share, bytes=True)[..., :3]
 
@@ -133,14 +133,14 @@ def error_numbers(one: Slices, labels: np.ndarray) -> str:
 
 
 class Panel(widgets.VBox):
-    """Controls above a picture and its numbers. Without a kernel, the first picture stays."""
+    """Controls above a picture and its numbers. Without a kernel, the first picture is shown."""
 
     def __repr__(self) -> str:
         return "(Sliders: they appear when this cell is run.)"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         inside = [*self.children]
-        for child in inside:  # grows while it is read
+        for child in inside:  # the list grows in the loop
             inside += getattr(child, "children", ())
         still = next(child.value for child in inside if isinstance(child, widgets.Image))
         return super()._repr_mimebundle_(**options) | {"image/png": b64encode(still).decode()}
@@ -168,8 +168,8 @@ def panel(controls: Mapping[str, widgets.Widget], draw: Callable[..., tuple[np.n
           phases: Phases, width: int, buttons: Sequence[widgets.Widget] = ()) -> Panel:
     """Return a panel that draws anew after every change of a control or of the palette.
     Args:
-        controls: by the names of the arguments of `draw`.
-        draw: takes their values and the palette; returns RGB uint8 (H, W, 3) and HTML.
+        controls: widgets, by the name of the argument of `draw` that each one sets.
+        draw: takes these values and the palette; returns RGB uint8 (H, W, 3) and HTML.
         phases, width: the phases in the legend; the largest width of the picture, px.
         buttons: further widgets beside the controls.
     """
@@ -240,7 +240,7 @@ def explore_training(run: Run, slices: Slices) -> Panel:
 
 
 def compare_networks(runs: Mapping[str, Run], slices: Slices, noise_std: float = 0) -> Panel:
-    """Show a labelled slice by several named networks, with this noise (grey levels) at first."""
+    """Show a slice segmented by several networks; noise_std: noise at the start, in grey levels."""
     seed = next(iter(runs.values())).config["seed"]
     predictors = {name: Predictor(run.model(), slices, seed) for name, run in runs.items()}
     controls = slice_controls(slices, noise_std) | {"kind": choice("picture", PICTURES)}

@@ -24,19 +24,19 @@ from .files import home, real_path
 
 SCHEDULER_TIMEOUT = 10  # seconds for a scheduler to answer
 START_TIMEOUT = 120  # seconds for the local workers to start
-NOTICE_AFTER, MAX_NOTICES = 10, 360  # seconds without any worker, and how often until an error
+NOTICE_AFTER, MAX_NOTICES = 10, 360  # seconds per wait; waits without any worker until an error
 MAX_WORKERS_PER_CORE = 4
 
 
 def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
               scheduler: str = "") -> Iterator[tuple[int, Any]]:
-    """Call a function for every item; yield the index of each item and its result as they end.
+    """Call a function for every item; yield each item's index and result as soon as it is done.
     Args:
         call, items: The function, and its arguments. A call is repeated if its worker is killed.
         workers: Number of local processes; 0: in this process, one call after the other.
         scheduler: Address of a Dask cluster (``tcp://...``) to use instead. Its machines need this
             library and must see `home()` and the data.
-    Raises: WorkersError: No scheduler answers, workers are too many, or a call ends its workers.
+    Raises: WorkersError: No scheduler answers, there are too many workers, or a call kills them.
     """
     if not (workers or scheduler):
         return enumerate(map(call, items))
@@ -49,18 +49,18 @@ def map_tasks(call: Callable[[Any], Any], items: Sequence, workers: int = 0,
     if scheduler:
         _require_answer(scheduler)
     results = _map_on_cluster(call, items, workers, scheduler)
-    next(results)  # workers that cannot start are an error here, before anything is written
+    next(results)  # raises if workers cannot start, before anything is written
     return results
 
 
 def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
                     scheduler: str) -> Iterator[tuple[int, Any]]:
-    """Call a function for every item on a cluster; yield once before, when the cluster is there."""
+    """Call a function for every item on a cluster; first, yield once when the cluster is ready."""
     from distributed import Client, KilledWorker
     threads = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
     task = partial(_run_in_worker, call, str(real_path(home())), threads)
     finished: SimpleQueue = SimpleQueue()
-    log = logging.getLogger("distributed.client")  # of tracebacks where our own errors say it
+    log = logging.getLogger("distributed.client")  # its tracebacks repeat our own errors
     with ExitStack() as stack:
         stack.callback(log.setLevel, log.level)
         log.setLevel(logging.CRITICAL)
@@ -88,8 +88,8 @@ def _map_on_cluster(call: Callable[[Any], Any], items: Sequence, workers: int,
 
 
 def _next_finished(finished: SimpleQueue, client: Any, address: str) -> Any:
-    """Wait for a task to end, but not for ever for a worker that could do it."""
-    alone = 0  # notices in turn without any worker
+    """Wait for a task to finish; raise `WorkersError` if there is no worker for too long."""
+    alone = 0  # consecutive waits without any worker
     while True:
         with suppress(Empty):  # Ctrl-C can interrupt this wait, but not Dask's own
             return finished.get(timeout=NOTICE_AFTER)
@@ -103,8 +103,8 @@ def _next_finished(finished: SimpleQueue, client: Any, address: str) -> Any:
 
 
 def _run_in_worker(call: Callable, home_folder: str, threads: int, item: Any) -> Any:
-    """Call a function in a worker that has the caller's home folder (threads 0: its own number)."""
-    import torch  # not in the process that only starts workers
+    """Call a function in a worker, with the caller's home folder (threads 0: unchanged)."""
+    import torch  # not needed in the process that only starts workers
     os.environ["XRAYLIB_HOME"] = home_folder
     torch.set_num_threads(threads or torch.get_num_threads())
     return call(item)
@@ -132,10 +132,10 @@ def _require_answer(scheduler: str) -> None:
 
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[str]:
-    """Start a scheduler and workers in a process of its own for a while; yield their address.
+    """Start a scheduler and its workers in a separate process; yield the scheduler's address.
 
-    Workers then neither import the reader's script nor get the Ctrl-C of the terminal. They end
-    when their input does, even if this process is killed.
+    This way, workers neither import the reader's script nor receive the terminal's Ctrl-C. They end
+    when their standard input closes, even if this process is killed.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-c", "from xraylib import workers; "
@@ -158,17 +158,17 @@ def _local_cluster(workers: int) -> Iterator[str]:
 
 
 def serve_cluster(workers: int, folder: str, timeout: float) -> None:
-    """Print the address of a scheduler with local workers, and run them until the input ends.
+    """Start local workers, print their scheduler's address, and run until standard input closes.
     Args:
-        workers, folder: Number of workers, and where they keep their temporary files.
-        timeout: Seconds for them to start. Where the system refuses threads, Dask waits for ever.
+        workers, folder: Number of workers, and the folder of their temporary files.
+        timeout: Seconds for workers to start. If the system refuses threads, Dask waits forever.
     """
     faulthandler.dump_traceback_later(timeout, exit=True)
     import dask
     from distributed import LocalCluster
     pipe = os.dup(1)  # for the address alone: what workers print goes to the log
     os.dup2(2, 1)
-    # Workers keep freed memory, against Dask's setting: this halves training time.
+    # Override Dask's setting, so that workers keep freed memory. This halves training time.
     with (dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": "1"}}),
           LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
                        dashboard_address=None, silence_logs=logging.CRITICAL,

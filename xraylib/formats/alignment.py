@@ -1,4 +1,4 @@
-"""Whether labels belong to their images, judged by what they explain of the grey levels."""
+"""Checks that labels belong to their images, by how well they explain the grey levels."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -13,10 +13,10 @@ from ..losses import IGNORE
 from .grey import to_uint16
 from .layouts import DATASET_FILE, Pairs
 
-SAMPLE, SIDE = 8, 256  # pairs to look at; at most so many pixels of each side
-# Shares of the unexplained variance: an alternative that leaves less is better.
+SAMPLE, SIDE = 8, 256  # pairs to check; pixels to use per side, at most
+# An alternative is better if it leaves less than this share of the labels' unexplained variance.
 BETTER_NEIGHBOUR, BETTER_TURN = 0.9, 0.75
-MOST = 0.75  # of the pairs that must agree
+MOST = 0.75  # share of the pairs that must agree
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "flipped up-down": lambda mask: mask[::-1],
     "flipped left-right": lambda mask: mask[:, ::-1],
@@ -27,7 +27,7 @@ NEIGHBOURS = {"of the next slice": 1, "of the previous slice": -1}
 
 
 def unexplained_variance(image: np.ndarray, mask: np.ndarray) -> float:
-    """Return the share of the variance of grey levels within the phases, 0..1, or nan.
+    """Return the share of the grey levels' variance that lies within the phases, 0..1, or nan.
     Args:
         image, mask: Grey levels and class indices, (H, W); pixels without a label are left out.
     """
@@ -43,14 +43,14 @@ def unexplained_variance(image: np.ndarray, mask: np.ndarray) -> float:
 
 def check_alignment(folder: Path, pairs: Pairs, classes: Mapping[int, np.ndarray],
                     scale: GreyScale) -> None:
-    """Raise `DataError` if labels fit clearly better to neighbouring images, or turned.
+    """Raise `DataError` if labels fit clearly better when turned, or with a neighbouring image.
 
-    An alternative must leave less variance unexplained than the labels as they are, and than labels
-    that are moved within the slice, which fit by chance alone. The label of one neighbour must fit
-    better and that of the other worse: then the cause is not that a slice has much noise.
+    An alternative must leave less variance unexplained than the labels as they are, and less than
+    labels moved within the slice, which fit by chance only. The label of one neighbour must fit
+    better and the label of the other worse. This excludes noise in a slice as the cause.
     Args:
         folder, pairs, scale: The data set; its images and labels; how its images become uint16.
-        classes: Of each label by place among the images, uint8 (H, W).
+        classes: Class indices of each label, uint8 (H, W), by the index of its image.
     """
     chosen = np.random.default_rng(0).permutation(list(classes))[:SAMPLE]
     rows = [dict(_fits(pairs, classes, index, scale)) for index in chosen.tolist()]
@@ -82,7 +82,7 @@ def check_alignment(folder: Path, pairs: Pairs, classes: Mapping[int, np.ndarray
 
 def _fits(pairs: Pairs, classes: Mapping[int, np.ndarray], index: int,
           scale: GreyScale) -> Iterator[tuple[str, float]]:
-    """What the label of an image, and each alternative, leaves unexplained."""
+    """Yield the variance that the label of an image, and each alternative, leaves unexplained."""
     mask = classes[index]
     step = -(-max(mask.shape) // SIDE)
 
@@ -99,7 +99,7 @@ def _fits(pairs: Pairs, classes: Mapping[int, np.ndarray], index: int,
     for name, move in NEIGHBOURS.items():
         if index + move in classes:
             yield name, fit(index, classes[index + move])
-        else:  # the label of an image in between, if that image has none
+        else:  # that slice has no label: compare this label with the image on the other side
             place = index - move
             inside = 0 <= place < len(pairs.images)
             yield name, fit(place, mask) if inside else np.nan

@@ -1,6 +1,6 @@
 """Downloads the real data set: images as one zip from Zenodo, labels as files from GitHub.
 
-No file gets its final name before its SHA-256 matches registry.txt, so a second call continues.
+A file gets its final name only if its SHA-256 matches registry.txt, so a second call continues.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ Labels: manual segmentation from https://github.com/magn2998/XraySegmentation, a
 
 
 def download_real_data(folder: str | Path) -> Path:
-    """Download the 500 images and 500 labels that are missing (260 MB, meanwhile 500 MB).
+    """Download those of 500 images and 500 labels that are missing (260 MB; temporarily 500 MB).
     Returns: The absolute folder with data/, labels/ and dataset.toml, for `data_dir`.
     Raises: DownloadError: Network, source or disk failed. Checked files stay.
     """
@@ -44,7 +44,7 @@ def download_real_data(folder: str | Path) -> Path:
     try:
         _download_missing(folder)
     except OSError as error:
-        if not hasattr(error, "response"):  # those of requests have one
+        if not hasattr(error, "response"):  # the errors of requests have one
             raise DownloadError(f"Cannot write to {folder} ({error.strerror or error}). Make room "
                                 "or take another folder, then run this again.") from error
         if error.response is not None:
@@ -60,7 +60,7 @@ def download_real_data(folder: str | Path) -> Path:
 
 
 def _download_missing(folder: Path) -> None:
-    """Put every file in its place whose SHA-256 there is not that of registry.txt."""
+    """Download every file that is missing, or whose SHA-256 is not that in registry.txt."""
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bars say enough
     partial = folder / ".partial"
     source = pooch.create(partial, LABELS_URL, urls={ARCHIVE: IMAGES_URL}, retry_if_failed=RETRIES)
@@ -98,13 +98,13 @@ def _download_missing(folder: Path) -> None:
 
 
 def _unpack(archive: Path, images: dict[str, str], hashes: dict[str, str], folder: Path) -> None:
-    """Write the images, wherever they are in the zip; its paths and links have no effect."""
+    """Write the images, wherever they are in the zip. Paths and links in the zip are ignored."""
     with zipfile.ZipFile(archive) as zipped:
         for member in tqdm(zipped.infolist(), "unpacking", unit="file"):
             name = images.pop(PureWindowsPath(member.filename).name, None)  # splits at / and \
             if not name:
                 continue
-            # Only deflate is unpacked piece by piece, so no more than this gets into memory.
+            # Only deflate is unpacked piece by piece, so memory holds at most LARGEST_IMAGE bytes.
             packed = member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
             if packed or member.file_size > LARGEST_IMAGE:
                 raise ValueError(f"{name} in {ARCHIVE} is too large or packed unexpectedly")

@@ -32,9 +32,9 @@ def slice_number(path: Path) -> int | None:
 
 
 def number_files(paths: Iterable[Path]) -> dict[int, Path]:
-    """Return files by `slice_number`, ascending; `DataError` if one has none or shares it."""
+    """Return files by `slice_number`, ascending; `DataError` if a number is missing or repeated."""
     numbered: dict[int, Path] = {}
-    copies: dict[bool, Path] = {}  # whether a name ends as that of a copy does, and the first such
+    copies: dict[bool, Path] = {}  # first file whose name ends like a copy's (True) or not
     for path in paths:
         number = slice_number(path)
         if number is None or number >= 2**63:

@@ -1,4 +1,4 @@
-"""How the grey levels of files become those of the library: uint16 that fill the 16-bit scale."""
+"""Converts grey levels of files to those of the library: uint16 that fill the 16-bit scale."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from ..errors import DataError
 from .tiff import Page
 
 SAMPLE, STEP = 16, 4  # slices to look at; of each, every 4th pixel of every 4th row
-FEW = 2**18  # pixels of a sample: of fewer, all are looked at
+FEW = 2**18  # pixels; if the chosen slices have no more, every pixel is used
 GAINS = {8: 257.0, 12: 16.0, 16: 1.0}  # by the bits that grey levels need
-LOW, HIGH = 8192, 57343  # the middle three quarters of the scale, for 0.1 % and 99.9 % of pixels
+LOW, HIGH = 8192, 57343  # targets of the 0.1 % and 99.9 % quantiles: the middle three quarters
 
 
 def sample_grey_levels(slices: Sequence[Page] | Sequence[np.ndarray]) -> np.ndarray:
     """Return finite grey levels, float64 (P,), of at most 16 slices, every 4th pixel each way.
     Args:
-        slices: Pages on disk or arrays (H, W), at least one. Of small ones, all pixels are taken.
-    Raises: DataError: They hold one grey level only, or no number.
+        slices: Pages on disk or arrays (H, W), at least one. Of small slices, all pixels are used.
+    Raises: DataError: The slices hold one grey level only, or no number.
     """
     chosen = np.unique(np.linspace(0, len(slices) - 1, SAMPLE).astype(int))
     height, width = slices[0].shape
@@ -35,10 +35,10 @@ def sample_grey_levels(slices: Sequence[Page] | Sequence[np.ndarray]) -> np.ndar
 
 
 def scale_of(slices: Sequence[Page] | Sequence[np.ndarray]) -> GreyScale:
-    """Decide how grey levels become uint16, so that a few hot pixels make no difference.
+    """Decide how grey levels become uint16. A few hot pixels do not influence the decision.
 
-    Integers from 0 that need 8, 12 or 16 bits are multiplied by 257, 16 or 1. Of all others, the
-    0.1 % and 99.9 % quantiles become 8192 and 57343.
+    Non-negative integers that need 8, 12 or 16 bits are multiplied by 257, 16 or 1. Other grey
+    levels are scaled so that their 0.1 % and 99.9 % quantiles become 8192 and 57343.
     Args:
         slices: As for `sample_grey_levels`, which also says when `DataError` is raised.
     """
@@ -58,9 +58,9 @@ def scale_of(slices: Sequence[Page] | Sequence[np.ndarray]) -> GreyScale:
 
 
 def to_uint16(array: np.ndarray, scale: GreyScale) -> np.ndarray:
-    """Bring grey levels of a file, (H, W), to those of the library, uint16 of the same shape.
+    """Convert grey levels of a file, (H, W), to those of the library, uint16 of the same shape.
 
-    What lies beyond 0..65535 is clipped. NaN and infinity become the mean of the other pixels.
+    Values outside 0..65535 are clipped. NaN and infinity become the mean of the other pixels.
     """
     if scale.gain == 1 and scale.offset == 0 and array.dtype == np.uint16:
         return array

@@ -13,9 +13,9 @@ from ..losses import IGNORE
 from .layouts import EXAMPLE, DatasetFile, label_key
 from .tiff import Page
 
-RARE = 10_000  # a value that only one in so many labelled pixels has is taken for a stray pixel
+RARE = 10_000  # a value with fewer than one in this many labelled pixels is taken for a mistake
 GREYS = 0x010101  # colours are 0xRRGGBB, so this times 0..255 are the greys
-MAX_VALUES = 256  # of a set whose values are counted; no error needs to know more
+MAX_VALUES = 256  # values to count in a data set; no error message needs more
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class LabelSet:
 
     classes: list[np.ndarray]  # N arrays uint8 (H, W), class indices or `losses.IGNORE`
     phases: Phases
-    notes: tuple[str, ...]  # what was decided, for people
+    notes: tuple[str, ...]  # sentences for the user on what was decided
 
 
 def read_labels(pages: Sequence[Page], folder: Path, known: DatasetFile) -> LabelSet:
     """Read all labels of a data set, and find out what their values mean.
     Args:
-        pages, folder, known: The labels; the data set for errors; the content of its dataset.toml.
-    Raises: DataError: Values have no meaning, or none that can be guessed.
+        pages, folder, known: The labels; the data set, for errors; the content of dataset.toml.
+    Raises: DataError: A value has no meaning, or its meaning cannot be guessed.
     """
     codes: dict[int, int] = {}  # of each value, in order of appearance
     found: list[dict[int, int]] = []  # pixels of each value, page by page
@@ -75,12 +75,12 @@ def given_phases(known: DatasetFile) -> Phases:
 
 def guess_phases(found: Sequence[Mapping[int, int]], places: Sequence[str], folder: Path,
                  ignored: set[int]) -> tuple[Phases, set[int]]:
-    """Take the values of all labels for phases, in order, and 255 beside 0, 1, 2 for no label.
+    """Take all label values for phases, in order; 255 next to values such as 0, 1, 2 is no label.
     Args:
         found, places: Pixels of each value in each label file, and the names of these files.
-        folder, ignored: The data set for errors; values that are known to have no meaning.
-    Returns: The phases, and the values without a meaning that were guessed.
-    Raises: DataError: There is one value only, there are too many, or some are not meant.
+        folder, ignored: The data set, for errors; values that are known to have no meaning.
+    Returns: The phases, and the values that were guessed to have no meaning.
+    Raises: DataError: There is only one value, there are too many, or some look like mistakes.
     """
     counts: Counter[int] = Counter()
     first: dict[int, str] = {}  # file that holds a value
@@ -112,7 +112,7 @@ def guess_phases(found: Sequence[Mapping[int, int]], places: Sequence[str], fold
 
 
 def describe_labels(slices: Slices) -> list[str]:
-    """Say what each label value means, its share of the pixels, and what is absent, line by line"""
+    """Describe each label value in a line: its meaning, and its share of the pixels or absence."""
     counts = np.zeros(IGNORE + 1)
     for label in slices.labels:
         counts += np.bincount(label.ravel(), minlength=IGNORE + 1)
@@ -138,12 +138,12 @@ def _percent(share: float) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    """What says what the values mean."""
+    """Say how to give the meaning of label values."""
     return f"say what each value means (python -m xraylib data inspect {folder} {EXAMPLE})."
 
 
 def _too_many(place: str, count: int, folder: Path) -> DataError:
-    """The error of labels that hold more values than there can be phases."""
+    """Return the error for labels that hold more values than there can be phases."""
     return DataError(f"{place} holds {count} label values. Up to {MAX_PHASES} can be phases. JPEG "
                      "or a resampling with interpolation may have smeared them, or it is an image "
                      "and no mask: export the labels again, without either. If most values have "
@@ -202,7 +202,7 @@ def _check_known(page: Page, counts: Mapping[int, int], known: DatasetFile) -> N
 
 
 def _notes(known: DatasetFile, ignored: Iterable[int]) -> Iterable[str]:
-    """What was decided about label values besides the phases, for people."""
+    """Say which label values mean that there is no label, and which colours are which phases."""
     name = "#{:06x}".format if known.in_colour else str
     values = [name(value) for value in sorted(ignored)]
     if values:

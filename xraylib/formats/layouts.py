@@ -1,4 +1,4 @@
-"""Where a labelled data set has its images and labels, which belong together, and dataset.toml.
+"""The layout of a labelled data set: its images and labels, how they are paired, and dataset.toml.
 
 A labelled data set is a folder with two sub-folders: data/ or images/, and labels/ or masks/. Each
 holds one file per slice, or one stack. An image and its label have the same number in their names
@@ -31,12 +31,12 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def label_key(value: int | str) -> int:
-    """Return the number of a label value, or of a colour "#rrggbb", in a label file."""
+    """Return the number in a label file for a label value, or for a colour "#rrggbb"."""
     return int(value[1:], 16) if isinstance(value, str) else value
 
 
 class PhaseEntry(BaseModel, extra="forbid", frozen=True):
-    """A phase in dataset.toml: its name, its value or colour in label files, its colour here."""
+    """A phase in dataset.toml: name, value or colour (`rgb`) in label files, colour in figures."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
     value: Value | None = None
@@ -60,7 +60,7 @@ class DatasetFile(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="after")
     def _check(self) -> "DatasetFile":
-        """2 to 16 phases of different names, and no label value with two meanings."""
+        """Require 2 to 16 phases with different names, and one meaning per label value."""
         names, n = [phase.name for phase in self.phases], len(self.phases)
         keys = [*(phase.key for phase in self.phases), *map(label_key, self.ignore)]
         if n == 1 or n > MAX_PHASES:
@@ -81,7 +81,7 @@ class DatasetFile(BaseModel, extra="forbid", frozen=True):
 
 
 def read_dataset_file(folder: Path) -> DatasetFile:
-    """Read dataset.toml in a folder; without that file, nothing is given."""
+    """Read dataset.toml in a folder. A missing file counts as an empty one."""
     path = folder / DATASET_FILE
     try:
         return DatasetFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -93,8 +93,8 @@ def read_dataset_file(folder: Path) -> DatasetFile:
 
 
 def parse_label_map(text: str) -> DatasetFile:
-    """Read what each label value means, "1=pore,2=YSZ,0=ignore" or "#ff0000=pore,...".
-    Raises: ParameterError: The text is no such list, or names a value or a phase twice.
+    """Parse what each label value means: "1=pore,2=YSZ,0=ignore" or "#ff0000=pore,...".
+    Raises: ParameterError: The text is not such a list, or names a value or a phase twice.
     """
     phases: list[dict[str, Any]] = []
     ignore: list[int | str] = []
@@ -137,7 +137,7 @@ class Pairs:
 
     images: list[Page]
     numbers: np.ndarray  # int (N,), of each image; those of neighbours in a volume differ by 1
-    labels: dict[int, Page]  # by place among the images
+    labels: dict[int, Page]  # by index of the image
 
 
 def find_pairs(folder: Path, pairing: str | None = None) -> Pairs:
@@ -165,7 +165,7 @@ def find_pairs(folder: Path, pairing: str | None = None) -> Pairs:
     else:
         keys, mask_keys = _stems(images), _stems(masks)
         _check_partners(folder, keys, masks, mask_keys, "number or name")
-    # Without numbers nothing says which slices are neighbours, so no two of them are.
+    # Without numbers it is unknown which slices are neighbours, so all are numbered with gaps.
     numbers = images.numbers or range(1, 2 * len(images.pages), 2)
     found = dict(zip(mask_keys, masks.pages, strict=True))
     labels = {index: found[key] for index, key in enumerate(keys) if key in found}
@@ -187,7 +187,7 @@ class _Side:
 
 
 def _open_side(folder: Path, names: tuple[str, str], colours: bool) -> _Side:
-    """Open all images or all labels, in the sub-folder that has one of two names."""
+    """Open all images or all labels, in the sub-folder that has one of these two names."""
     found = [folder / name for name in names if (folder / name).is_dir()]
     if len(found) > 1:
         raise DataError(f"{folder} holds both {names[0]}/ and {names[1]}/. Keep one of them.")
@@ -199,7 +199,7 @@ def _open_side(folder: Path, names: tuple[str, str], colours: bool) -> _Side:
         raise DataError(f"{found[0]} holds no .tif, .tiff or .png file. Put one file per slice "
                         "there, or one stack.")
     numbered: dict[int, Path] = {}
-    with suppress(DataError):  # then names tell which files belong together
+    with suppress(DataError):  # then files are paired by name
         numbered = number_files(files)
     opened = [open_pages(file, colours) for file in numbered.values() or files]
     pages, stack = sum(opened, []), max(opened, key=len)
@@ -241,7 +241,7 @@ def _check_partners(folder: Path, keys: Sequence, masks: _Side, mask_keys: Seque
 
 
 def _fault(error: ValueError) -> str:
-    """What a file or a text says that it must not say."""
+    """Say what is wrong with a file or a text."""
     if not isinstance(error, ValidationError):
         return f"cannot be read ({one_line_message(error)})"
     first = error.errors()[0]

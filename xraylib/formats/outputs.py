@@ -1,6 +1,6 @@
-"""What a prediction writes: TIFFs that Fiji opens with the right scale, previews, a set to correct.
+"""What a prediction writes: TIFFs with the right scale for Fiji, previews, and slices to correct.
 
-Every file carries a tag in its Software entry, its provenance: what the segmentation was made of.
+Every file carries its provenance, a tag in its Software entry: a hash of what it was made from.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from .layouts import write_dataset_file
 from .tiff import Page, open_slice, open_volume
 from .voxel_size import describe_voxel, resolution_tags
 
-RECORD = "prediction.json"  # in the output folder: what its files were made of
+RECORD = "prediction.json"  # in the output folder: what its files were made from
 STACK = "segmentation.tif"  # in the output folder: all slices in one file
 # What can be written of each slice, and in which folder of the output folder.
 FOLDERS = {"labels": "", "probabilities": "probabilities", "uncertainty": "uncertainty"}
@@ -32,15 +32,15 @@ PNG_END = b"IEND\xaeB`\x82"
 
 
 def make_tag(made_of: object) -> str:
-    """Return a text that changes with the representation of an object."""
+    """Return a tag with a hash of the representation of an object."""
     digest = hashlib.blake2b(repr(made_of).encode(), digest_size=8)
     return f"segmented by xraylib, {digest.hexdigest()}"
 
 
 def provenance_tags(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[str]:
-    """Return a text for each segmented slice that changes with `made_by` and what it is made of.
+    """Return a tag for each segmented slice: a hash of `made_by` and the slices that it depends on.
     Args:
-        pages, model, made_by: The slices; a network, which needs some of them; all else.
+        pages, model, made_by: The slices; the network; all else that the segmentation depends on.
     """
     contents = {}
     for path in {page.file for page in pages}:
@@ -52,7 +52,7 @@ def provenance_tags(pages: Sequence[Page], model: UNet, made_by: tuple) -> list[
 
 
 def _pixel_digest(images: Iterable[np.ndarray]) -> str:
-    """Return a text that changes with any pixel of some images."""
+    """Return a hash of the pixels of several images."""
     digest = hashlib.blake2b(digest_size=8)
     for image in images:
         digest.update(np.ascontiguousarray(image).data)
@@ -60,7 +60,7 @@ def _pixel_digest(images: Iterable[np.ndarray]) -> str:
 
 
 def has_provenance(path: Path, tag: str) -> bool:
-    """Tell whether a TIFF of a segmentation has this tag and unchanged pixels, or a PNG the tag."""
+    """Say whether a TIFF has this tag and unchanged pixels, or a complete PNG has this tag."""
     try:
         if path.suffix == ".png":
             content = read_regular(path)
@@ -80,7 +80,7 @@ class Output(NamedTuple):
     preview: Path | None
 
     def lacks_preview(self) -> bool:
-        """Say whether the preview is asked for and missing, damaged or of another network."""
+        """Say whether a preview is wanted but missing, damaged or from another network."""
         return bool(self.preview and not has_provenance(self.preview, self.tag))
 
     def missing(self) -> list[str]:
@@ -90,11 +90,11 @@ class Output(NamedTuple):
 
 def write_image(path: Path, array: np.ndarray, axes: str, voxel_nm: Voxel | None, tag: str,
                 like: Page) -> None:
-    """Write one image, complete or not at all: for ImageJ, if ImageJ knows its dtype.
+    """Write one image, complete or not at all, in ImageJ's format if ImageJ knows its dtype.
     Args:
         path, array: The file; pixels of any dtype, (H, W) or (C, H, W).
         axes, voxel_nm, tag: "YX" or "CYX"; size of a voxel in nm, z, y, x; the provenance.
-        like: If `voxel_nm` is unknown, the resolution of this slice is kept.
+        like: A slice whose resolution is kept if `voxel_nm` is unknown.
     """
     scale = scale_tags(voxel_nm, axes) if array.dtype.name in ("uint8", "uint16", "float32") else {
         "photometric": "minisblack", "metadata": {"axes": axes}} | (
@@ -119,7 +119,7 @@ def scale_tags(voxel_nm: Voxel | None, axes: str) -> dict[str, Any]:
 def write_stack(path: Path, slices: Sequence[Path], voxel_nm: Voxel | None, tag: str) -> None:
     """Write the segmented slices, (H, W) each, into one file with the axes ZYX.
     Args:
-        path, slices: The new file; those of the slices, in order and of one size.
+        path, slices: The new file; the files of the slices, in order and of one size.
         voxel_nm, tag: As for `write_image`.
     """
     first = tifffile.memmap(slices[0], mode="r")
@@ -178,7 +178,7 @@ def summary(weights: Path, pages: Sequence[Page], model: UNet, voxel_nm: Voxel |
 def check_worst(count: str, folder: Path, target: Path) -> None:
     """Raise `ParameterError` or `DataError` if no slices to correct can be written.
     Args:
-        count, folder, target: How many, 1 or more; a new folder; the folder of the prediction.
+        count, folder, target: Number of slices, 1 or more; a new folder; the prediction's folder.
     """
     if not re.fullmatch("0*[1-9][0-9]{0,8}", count):
         raise ParameterError(f"--worst {count}: give a whole number of slices, 1 or more.")
@@ -189,9 +189,9 @@ def check_worst(count: str, folder: Path, target: Path) -> None:
 
 
 def most_uncertain(uncertainty: Sequence[float], count: int) -> list[int]:
-    """Choose the slices of greatest uncertainty, none within 2 % of the volume of another.
+    """Choose the most uncertain slices, all more than 2 % of the volume apart.
     Args:
-        uncertainty, count: One number per slice; how many to choose, if there are so many.
+        uncertainty, count: One number per slice; how many slices to choose, at most.
     Returns: Their indices, ascending.
     """
     distance, chosen = max(1, len(uncertainty) // 50), list[int]()
@@ -202,9 +202,9 @@ def most_uncertain(uncertainty: Sequence[float], count: int) -> list[int]:
 
 
 def write_worst(folder: Path, count: int, source: Path, target: Path) -> list[str]:
-    """Write the slices that most need a person's eye, with their masks, as a labelled set.
+    """Write the most uncertain slices and their masks as a labelled data set, to be corrected.
     Args:
-        folder, count: See `check_worst`; fewer if the volume is small, see `most_uncertain`.
+        folder, count: See `check_worst`. A small volume gives fewer slices (`most_uncertain`).
         source, target: The volume; the folder of its prediction, which holds the uncertainty.
     Returns: The names of the slices.
     """

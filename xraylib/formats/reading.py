@@ -19,7 +19,7 @@ def load_slices(folder: str | Path, known: DatasetFile | None = None,
                 scale: GreyScale | None = None) -> Slices:
     """Read the slices of a data set that have a label; see `layouts` for what a data set is.
     Args:
-        folder, known: The data set; the content of its dataset.toml, if that is not to be read.
+        folder, known: The data set; what to use instead of its dataset.toml, if anything.
         scale: How its grey levels become 16 bits. None: as `grey.scale_of` decides.
     Raises: DataError: The files cannot be read, or do not fit together.
     """
@@ -65,8 +65,8 @@ def load_slices(folder: str | Path, known: DatasetFile | None = None,
 def load_folders(folders: Sequence[str | Path]) -> Slices:
     """Read several data sets of the same phases as one; slices of two sets are never neighbours.
 
-    The first folder comes last, because the end becomes the test set: what is added to a data set,
-    such as corrected slices, is there to be trained on.
+    The first folder comes last, because the end becomes the test set. Folders that are added to the
+    first one, for example corrected slices, are meant for training.
     Args:
         folders: At least one. Integer grey levels are scaled folder by folder, all others as in
             the first folder.

@@ -1,6 +1,6 @@
-"""Image files: one slice per file, or the pages of a volume, of which rows can be read.
+"""Image files, read row by row: one slice per file, or the pages of a volume.
 
-TIFF and PNG files are told apart by what they hold, whatever their names say.
+TIFF and PNG files are told apart by their content, not by their names.
 """
 
 import logging
@@ -25,7 +25,7 @@ from .tiff_checks import AGAIN, TRUNCATED, check_pages, check_promise, check_sid
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = tuple(order + kind for order in (b"II", b"MM") for kind in (b"*\0", b"\0*", b"+\0", b"\0+"))
-BAND = 2**22  # pixels that are unpacked at once where only some are wanted
+BAND = 2**22  # pixels to unpack at a time when only some of them are needed
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own errors say what is wrong
 
 
@@ -72,21 +72,21 @@ def write_slices(arrays: Iterable[np.ndarray], numbers: Iterable[int], folder: P
 class Page:
     """One slice on disk, read by rows so that memory need not hold all of it."""
 
-    name: str  # of the slice that is written
+    name: str  # under which the segmented slice is written
     file: Path
     index: int  # of the page in its file
     shape: tuple[int, int]
     dtype: np.dtype  # of what is read, in this machine's byte order
     stored: np.dtype  # of the pixels in the file
-    offset: int | None  # of the pixels in the file; None: packed or in colour, so all are read
+    offset: int | None  # of the pixels in the file; None: compressed or in colour
     stamp: tuple[int, int]  # size and time (ns) of the file when it was opened
-    mixed: int = 1  # values of each pixel in the file: 3 for RGB
-    plane: int | None = None  # of the page, where its planes are slices
-    white: int = 0  # value of black in a file that counts from white, otherwise 0
-    colours: bool = False  # give 0xRRGGBB
+    mixed: int = 1  # values per pixel in the file: 3 for RGB
+    plane: int | None = None  # index of the plane, if the planes of the page are slices
+    white: int = 0  # value of black in a file in which 0 is white, otherwise 0
+    colours: bool = False  # whether pixels are read as 0xRRGGBB
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Read rows start..stop - 1, (rows, W), brighter with larger values, or `DataError`."""
+        """Read rows start..stop - 1, (rows, W); larger is brighter. `DataError` if impossible."""
         if self.offset is None:
             return self._from_file(self._unpacked(start, stop))
         count, row = (stop - start) * self.shape[1], self.shape[1] * self.stored.itemsize
@@ -116,7 +116,7 @@ class Page:
                             "that writes it has ended, then name a new folder.")
 
     def _unpacked(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop - 1 as the file holds them, (rows, W) or (rows, W, samples)."""
+        """Return rows start..stop - 1 as the file holds them, (rows, W) or (rows, W, samples)."""
         try:
             if _begins(self.file).startswith(PNG):
                 with (warnings.catch_warnings(action="ignore"),
@@ -162,13 +162,13 @@ def _decode_rows(page: Any, start: int, stop: int) -> np.ndarray:
 def open_pages(path: Path, colours: bool = False) -> list[Page]:
     """Open the slices of a TIFF file (also BigTIFF, ImageJ and OME stacks), or of a PNG file.
 
-    Without `colours`, the three channels of a colour image must be equal, and give a grey one. Of a
-    palette, the indices are read; 1 bit gives 0 and 1.
+    Without `colours`, the three channels of a colour image must be equal, and the image is read as
+    grey. A palette image is read as indices, a 1-bit image as 0 and 1.
     Args:
         path: The file.
-        colours: Read red, green and blue of 8 bits as 0xRRGGBB, uint32, for masks.
-    Returns: Complete slices of one size and type (`tiff_checks.DTYPES`).
-    Raises: DataError: Damaged, foreign, in colour, or of several channels or points in time.
+        colours: Read 8-bit red, green and blue as 0xRRGGBB, uint32, for masks.
+    Returns: Complete slices of one size and dtype (`tiff_checks.DTYPES`).
+    Raises: DataError: The file is damaged, foreign, in colour, or has several channels or times.
     """
     if not path.is_file():
         raise DataError(f"{path} is not a file (but a folder, pipe or broken link). Remove it.")
@@ -184,7 +184,7 @@ def open_pages(path: Path, colours: bool = False) -> list[Page]:
                 pages = _tiff_pages(path, stamp, tif, colours)
         for page in pages:
             if page.mixed > 1 and not page.colours:
-                page.whole()  # refuses what is not grey before anything is written
+                page.whole()  # rejects images that are not grey before anything is written
     except (DataError, PermissionError):
         raise
     except Exception as error:  # a damaged file can fail anywhere inside tifffile
@@ -213,19 +213,19 @@ def open_volume(path: str | Path) -> list[Page]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time (ns) of a file, which change when it is written to."""
+    """Return size and time (ns) of a file, which change when the file is written to."""
     return path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _begins(path: Path) -> bytes:
-    """The first bytes of a file, which tell its format and those of a PNG its size and type."""
+    """Return the first bytes of a file: they show its format and, for a PNG, its size and type."""
     with path.open("rb") as file:
         return file.read(26)
 
 
 def _tiff_pages(path: Path, stamp: tuple[int, int], tif: tifffile.TiffFile, colours: bool,
                 ) -> list[Page]:
-    """The slices of an open TIFF file, checked."""
+    """Check an open TIFF file and return its slices."""
     pages = check_pages(path, tif, stamp[0])
     count, first = count_slices(path, tif, pages, stamp[0]), pages[0]
     separate = first.planarconfig == 2 and first.samplesperpixel > 1
@@ -234,7 +234,7 @@ def _tiff_pages(path: Path, stamp: tuple[int, int], tif: tifffile.TiffFile, colo
     stored = first.dtype.newbyteorder(tif.byteorder)
     dtype = np.dtype(np.uint8 if first.dtype.kind == "b" else first.dtype)
     colours = colours and mixed > 2 and dtype == np.uint8
-    # tifffile writes True as 1 and calls it black, which nobody who saves a mask means.
+    # tifffile writes True as 1 and declares 1 as black, which is not what masks mean.
     inverted = first.photometric == PHOTOMETRIC.MINISWHITE and (
         first.dtype.kind != "b" or not first.software.startswith("tifffile"))
     white = 2**first.bitspersample - 1 if inverted else 0
@@ -250,7 +250,7 @@ def _tiff_pages(path: Path, stamp: tuple[int, int], tif: tifffile.TiffFile, colo
 
 
 def _png_page(path: Path, stamp: tuple[int, int], begins: bytes, colours: bool) -> Page:
-    """The slice of a PNG file, of which the header says size, bits and kind (0: grey)."""
+    """Return the slice of a PNG file, whose header gives size, bits and colour type (0: grey)."""
     width, height, bits, kind = struct.unpack(">16x2I2B", begins)
     mixed = {2: 3, 4: 2, 6: 4}.get(kind, 1)
     check_side(str(path), (height, width))
@@ -265,6 +265,6 @@ def _png_page(path: Path, stamp: tuple[int, int], begins: bytes, colours: bool) 
 
 
 def _slice_name(path: Path, index: int, count: int) -> str:
-    """The name of a slice of a file, under which its segmentation is written."""
+    """Name a slice of a file. Its segmentation is written under this name."""
     stem = re.sub(r"\.ome$", "", path.stem, flags=re.I)
     return stem if count == 1 else f"{stem}_{index + 1:05d}"

@@ -1,4 +1,4 @@
-"""What a TIFF file claims, compared with what it holds before any of its pixels are read."""
+"""Checks what a TIFF file claims against what it holds, before any of its pixels are read."""
 
 import json
 from math import prod
@@ -12,11 +12,11 @@ from tifffile.tifffile import jpeg_shape
 from ..errors import DataError
 
 MIN_SIDE = 16  # px of a slice
-MAX_COMPRESSION, ALWAYS_ALLOWED = 100, 2**28  # bytes of a page per byte of its file; bytes of it
+MAX_COMPRESSION, ALWAYS_ALLOWED = 100, 2**28  # limits of a page: bytes per file byte, or bytes
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32", "float64")
 KINDS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
-JPEG = {6, 7, 33007, 34892}  # ways of packing
-ALPHA = {1, 2}  # meanings of an extra sample: opacity; others are measured values
+JPEG = {6, 7, 33007, 34892}  # codes of compression
+ALPHA = {1, 2}  # codes of an extra sample that is opacity; others are measured values
 AGAIN = "Copy or export it again."
 TRUNCATED = f"is cut short (it ends before its pixels do). {AGAIN}"
 STACK = "Save one stack (slices, height, width), or one file per slice."
@@ -30,9 +30,9 @@ def check_side(place: str, size: tuple[int, ...]) -> None:
 
 
 def check_promise(path: Path, unpacked: int, held: int) -> None:
-    """Raise `DataError` if a file of so many bytes cannot hold a page of `unpacked` bytes.
+    """Raise `DataError` if a file of `held` bytes cannot hold a page of `unpacked` bytes.
     Args:
-        path, unpacked, held: The file, and the bytes of one page of it and of the file.
+        path, unpacked, held: The file; bytes of one page when unpacked; bytes of the file.
     """
     if unpacked > max(MAX_COMPRESSION * held, ALWAYS_ALLOWED):
         raise DataError(f"{path} promises {unpacked:,} bytes of pixels and holds {held:,}. {AGAIN}")
@@ -63,10 +63,10 @@ def check_pages(path: Path, tif: TiffFile, held: int) -> list[Any]:
 
 
 def count_slices(path: Path, tif: TiffFile, pages: list[Any], held: int) -> int:
-    """Return the number of slices that pages hold by the file's own description.
+    """Return the number of slices that the pages hold according to the file's own description.
     Args:
         path, tif, pages, held: As for `check_pages`, and what it returned.
-    Raises: DataError: Channels, several axes, or another number of slices than there are pages.
+    Raises: DataError: There are channels or several axes, or slices and pages differ in number.
     """
     first = pages[0]
     axes = [(axis, size) for axis, size in _described_axes(path, tif, first) if size != 1]
@@ -96,7 +96,7 @@ def count_slices(path: Path, tif: TiffFile, pages: list[Any], held: int) -> int:
 
 
 def _check_kind(page: Any, place: str) -> None:
-    """Raise `DataError` unless a page is grey, a palette or colours, of a type that is read."""
+    """Raise `DataError` unless a page is grey, palette or RGB, of a dtype that can be read."""
     size, kind = tuple(map(int, page.shape)), "none" if page.dtype is None else page.dtype.name
     name = PHOTOMETRIC(page.photometric).name
     if page.photometric not in KINDS or len(size) not in (2, 3) or kind not in (*DTYPES, "bool"):
@@ -146,7 +146,7 @@ def _check_pixels(page: Any, path: Path, number: int, held: int) -> None:
 
 
 def _check_jpegs(page: Any, place: str) -> None:
-    """Raise `DataError` if a JPEG inside of a page claims to be larger than its place there."""
+    """Raise `DataError` if a JPEG in a page claims to be larger than its strip or tile."""
     for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         page.parent.filehandle.seek(start)
         _, *size, _ = jpeg_shape(page.parent.filehandle.read(min(count, 2**17)))
@@ -155,7 +155,7 @@ def _check_jpegs(page: Any, place: str) -> None:
 
 
 def _described_axes(path: Path, tif: TiffFile, first: Any) -> list[tuple[str, int]]:
-    """Names and sizes of the axes before the height, as the file's own description has them."""
+    """Return names and sizes of the axes before the height, from the file's own description."""
     if first.description.startswith('{"shape"'):  # tifffile
         told = json.loads(first.description)
         shape = [(axis, int(size)) for axis, size in zip(
@@ -173,12 +173,12 @@ def _described_axes(path: Path, tif: TiffFile, first: Any) -> list[tuple[str, in
                 for axis, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"))]
         if prod(size for _, size in axes) == 1:
             axes = [("Z", int(told.get("images", 1)))]
-    samples = ("C", int(first.samplesperpixel))  # red, green and blue of one page are no channels
+    samples = ("C", int(first.samplesperpixel))  # red, green and blue do not count as channels
     return [axis for axis in axes if axis != samples or first.planarconfig == 2]
 
 
 def _ome_axes(path: Path, xml: str) -> list[tuple[str, int]]:
-    """Names and sizes of axes by an OME description, of which no other file is opened."""
+    """Return names and sizes of axes from an OME description, without opening other files."""
     root = ElementTree.fromstring(xml)
     images = root.findall(".//{*}Pixels")
     if not images:

@@ -12,7 +12,7 @@ import tifffile
 
 from .tiff import Page
 
-# Nanometres of the units that microscopes write, after `_nm` has made their spelling one.
+# Nanometres per unit. Microscopes spell units in many ways, which `_nm` makes the same.
 NM = {"pm": 1e-3, "å": 0.1, "angstrom": 0.1, "nm": 1.0, "nanometer": 1.0, "um": 1e3, "μm": 1e3,
       "micron": 1e3, "micrometer": 1e3, "mm": 1e6, "millimeter": 1e6, "cm": 1e7, "m": 1e9}
 DPI = (2.54, 72, 96, 100, 150, 200, 300, 600)  # of screens and printers; 2.54 is 1 per cm
@@ -21,8 +21,8 @@ DPI = (2.54, 72, 96, 100, 150, 200, 300, 600)  # of screens and printers; 2.54 i
 def voxel_nm_of(path: Path) -> tuple[float, float, float] | None:
     """Return the size of a voxel along z, y, x in nm that a file states, otherwise None.
 
-    The size is that of OME or ImageJ, or else a TIFF's resolution per cm. Dots per inch are meant
-    for printers. Without a distance of slices, the size along z is that along x.
+    The size comes from OME or ImageJ metadata, or else from a TIFF's resolution per cm. Dots per
+    inch are for printers and ignored. If z is not given, the size along z is that along x.
     """
     try:
         with tifffile.TiffFile(path) as tif:
@@ -50,12 +50,12 @@ def resolution_tags(page: Page) -> dict:
             unit = tifffile.RESUNIT(tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2)
             valid = all(Fraction(over, under) > 0 for over, under in pairs)
     except (KeyError, TypeError, ValueError, ZeroDivisionError, tifffile.TiffFileError):
-        return {}  # also of a PNG
+        return {}  # also for a PNG
     return {"resolution": pairs, "resolutionunit": unit} if valid else {}
 
 
 def _sizes(tif: tifffile.TiffFile) -> tuple[float, float, float]:
-    """Size of a voxel along z, y, x in nm; z and y may be 0, and errors mean that there is none."""
+    """Return the voxel size along z, y, x in nm, 0 for unknown z and y; any error means no size."""
     tags: Any = tif.pages.first.tags
     if tif.is_ome:
         pixels = ElementTree.fromstring(str(tif.ome_metadata)).find(".//{*}Pixels")
@@ -76,7 +76,7 @@ def _sizes(tif: tifffile.TiffFile) -> tuple[float, float, float]:
 
 
 def _nm(unit: object) -> float:
-    """Nanometres of a unit, however it is spelled; ImageJ writes µ as its code, \\u00B5."""
+    """Return the nanometres of a unit, however it is spelled; ImageJ writes µ as \\u00B5."""
     text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), str(unit))
     text = unicodedata.normalize("NFKC", text).lower().replace("metre", "meter")
     return NM[text.removesuffix("s")]

@@ -162,7 +162,7 @@ def errors_by_bin(measure: Callable[[np.ndarray], np.ndarray], labels: Sequence[
 
 def error_layers(scores: Scores, labels: Sequence[np.ndarray],
                  voxel_nm: Voxel | None) -> dict[tuple[int, int], tuple[float, float]]:
-    """Express the wrong pixels of each two phases as a layer on the interface between them.
+    """Express the wrong pixels of each pair of phases as a layer on the interface between them.
 
     The thickness is the wrong share of the volume, divided by the interface area per volume.
 
@@ -187,7 +187,7 @@ def error_layers(scores: Scores, labels: Sequence[np.ndarray],
 
 def attribute_errors(predicted: Sequence[np.ndarray], labels: Sequence[np.ndarray],
                      truth: Sequence[np.ndarray]) -> np.ndarray:
-    """Find out whether label or network is wrong where they differ.
+    """Find out whether the label or the network is wrong where the two differ.
 
     Args:
         predicted: class indices, N of (H, W).
@@ -195,7 +195,7 @@ def attribute_errors(predicted: Sequence[np.ndarray], labels: Sequence[np.ndarra
         truth: class indices of the material itself, which only generated slices have.
 
     Returns:
-        (3,): the share of these pixels where the label is wrong, the network is wrong, both are.
+        (3,): shares of these pixels: only the label is wrong, only the network is wrong, both are.
     """
     counts = np.zeros(3)
     for guess, label, true in zip(predicted, labels, truth, strict=True):

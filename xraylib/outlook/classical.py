@@ -59,13 +59,13 @@ def apply_thresholds(image: np.ndarray, thresholds: Sequence[float] | np.ndarray
 
 
 def segment_by_midpoints(train: Slices, _seed: int) -> Predictor:
-    """Thresholds half-way between the mean grey levels of the phases."""
+    """Segment by thresholds half-way between the mean grey levels of the phases."""
     thresholds, order = midpoint_thresholds(train), grey_order(train)
     return lambda images: [apply_thresholds(image, thresholds, order) for image in images]
 
 
 def segment_by_otsu(train: Slices, _seed: int) -> Predictor:
-    """Thresholds of each slice by the least grey-level variance within classes (Otsu 1979).
+    """Segment each slice by thresholds with the least grey-level variance in classes (Otsu 1979).
 
     The labels only tell how many phases there are, and which of them is brighter.
     """
@@ -81,13 +81,13 @@ def segment_by_otsu(train: Slices, _seed: int) -> Predictor:
 
 
 def best_thresholds(histograms: np.ndarray) -> tuple[float, list[int]]:
-    """Find the thresholds of the best mean Dice by dynamic programming.
+    """Find the thresholds with the best mean Dice by dynamic programming.
 
     Args:
         histograms: pixels by (phase, bin), int (C, B); phases from the darkest to the brightest.
 
     Returns:
-        The mean Dice, 0 to 1, and the C - 1 bins that the phases after the first one begin with.
+        The mean Dice, 0 to 1, and the C - 1 bins at which the phases after the first one begin.
     """
     below = np.pad(histograms.cumsum(1), ((0, 0), (1, 0)))  # (C, B + 1): pixels below each edge
     every, edges = below.sum(0), np.arange(below.shape[1])
@@ -106,7 +106,7 @@ def best_thresholds(histograms: np.ndarray) -> tuple[float, list[int]]:
 
 def segment_by_filter(train: Slices, _seed: int, smooth: Filter,
                       strengths: Sequence[float]) -> Predictor:
-    """Thresholds after a filter; strength and thresholds give the best Dice on training slices."""
+    """Filter, then threshold, with the strength and thresholds of the best Dice in training."""
     order = grey_order(train)
 
     def tune(strength: float) -> tuple[float, list[int]]:
@@ -134,11 +134,11 @@ def median(image: np.ndarray, side: float) -> np.ndarray:
 
 
 def non_local_means(image: np.ndarray, strength: float) -> np.ndarray:
-    """Mean of the pixels nearby whose surroundings look alike (Buades et al. 2005).
+    """Average nearby pixels whose surroundings are similar (Buades et al. 2005).
 
     Args:
         image: grey levels (H, W).
-        strength: difference between surroundings that still counts as alike, grey levels (h).
+        strength: difference between surroundings that still counts as similar, grey levels (h).
     """
     from skimage.restoration import denoise_nl_means
 
@@ -167,7 +167,7 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
 
 
 def segment_by_forest(train: Slices, seed: int) -> Predictor:
-    """A random forest of 100 trees on the features of `FOREST_PIXELS` pixels (Breiman 2001)."""
+    """Train a random forest of 100 trees on features of `FOREST_PIXELS` pixels (Breiman 2001)."""
     from sklearn.ensemble import RandomForestClassifier
 
     rng, train = np.random.default_rng(seed), train.subsample(FOREST_PIXELS)

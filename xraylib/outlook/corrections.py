@@ -19,7 +19,7 @@ def to_uint16(levels: np.ndarray) -> np.ndarray:
 
 def match_mean_and_std(images: Sequence[np.ndarray],
                        training_levels: np.ndarray) -> list[np.ndarray]:
-    """Give slices the training set's mean and standard deviation, all by one gain and offset.
+    """Give slices the training set's mean and standard deviation, with one gain and offset for all.
 
     Args:
         images: N arrays uint16 (H, W).
@@ -31,7 +31,7 @@ def match_mean_and_std(images: Sequence[np.ndarray],
 
 
 def match_histogram(images: Sequence[np.ndarray], training_levels: np.ndarray) -> list[np.ndarray]:
-    """Give each slice the training set's histogram, by a rising curve of its own.
+    """Give each slice the training set's histogram, with its own monotonic curve.
 
     The result is wrong where phase fractions differ: as many pixels become bright as in training.
     """
@@ -42,7 +42,7 @@ def match_histogram(images: Sequence[np.ndarray], training_levels: np.ndarray) -
 def candidate_corrections(models: Sequence[UNet], images: Sequence[np.ndarray],
                           training_levels: np.ndarray
                           ) -> dict[str, tuple[list[UNet], list[np.ndarray]]]:
-    """Corrections that need no label: by name, the networks and the slices to show them.
+    """Return corrections that need no label: by name, the networks and the slices to segment.
 
     Args:
         models: networks of single slices.

@@ -18,7 +18,7 @@ _LOOKS = (("v:", PALE_INK), ("^--", PALE_INK), ("X-", "#e69f00"), ("D-.", "#56b4
           ("p-", "#999933"), ("s--", OTHER_INK))
 METHOD_STYLES = {  # marker with line, and colour, of each method of notebook 10
     **dict(zip(METHODS, _LOOKS, strict=True)), NETWORK: ("o-", INK)}
-FEWEST_PIXELS = 100  # a bin of confidence with fewer is not drawn
+FEWEST_PIXELS = 100  # bins of confidence with fewer pixels are not drawn
 
 
 def dice_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, label: str = "",
@@ -27,7 +27,7 @@ def dice_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, label: str = 
     Args:
         groups: Dice of the runs, 0..1, by the name of their group.
         label: name in the legend.
-        shift: distance to the right of the group's place, 0..1.
+        shift: distance by which points are moved to the right of their group's place, 0..1.
     """
     for place, values in enumerate(groups.values()):
         spread = shift + np.linspace(-0.08, 0.08, len(values)) * (len(values) > 1)
@@ -64,7 +64,7 @@ def smallest_reaching(sizes: Sequence[float], dice: np.ndarray, target: float) -
         dice: (runs, sizes), 0..1.
         target: Dice, 0..1.
     Returns:
-        A size, by straight lines over its logarithm, at least the first; inf if none does.
+        A size, interpolated over its logarithm, at least the first size; inf if none reaches it.
     """
     mean, logs = dice.mean(0), np.log(sizes)
     if not (mean >= target).any():
@@ -97,8 +97,8 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax
              limits: tuple[float, float], bold: np.ndarray) -> None:
     """Draw a table of numbers, (rows, columns), on shades of grey that begin at the lower limit.
     Args:
-        limits: the higher one has a pale grey, on which numbers can be read.
-        bold: numbers in bold black, bool (rows, columns); the others are grey.
+        limits: lowest and highest value; the highest is pale grey, so that numbers are readable.
+        bold: which numbers are bold and black, bool (rows, columns); the others are grey.
     """
     low, high = limits
     ax.imshow(values, cmap="Greys", vmin=low, vmax=low + 3 * (high - low))
@@ -112,11 +112,11 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax
 
 def reliability_diagram(reliabilities: Mapping[str, Reliability], n_classes: int, ax: Axes,
                         pixels: int) -> None:
-    """Draw accuracy against confidence; on the diagonal, confidence means what it says.
+    """Draw accuracy against confidence. On the diagonal, both are equal, which is ideal.
     Args:
         reliabilities: by name; the legend also shows the calibration errors.
         n_classes: number of phases; the lowest possible confidence is 1 / n_classes.
-        pixels: number of pixels of each; bins with fewer than `FEWEST_PIXELS` are left out.
+        pixels: number of pixels in all bins; bins with fewer than `FEWEST_PIXELS` are left out.
     """
     ax.plot([100 / n_classes, 100], [100 / n_classes, 100], color=PALE_INK, ls="--", label="ideal")
     for (name, each), (style, colour) in zip(reliabilities.items(),
@@ -149,10 +149,10 @@ def confidence_against_noise(noise_stds: Sequence[float], reliabilities: Sequenc
 
 
 def error_shares(shares: np.ndarray, names: Sequence[str], ax: Axes, xlabel: str) -> None:
-    """Draw which share of the pixels in each bin is wrong.
+    """Draw the share of wrong pixels in each bin.
     Args:
-        shares: (3, bins), from `calibration.errors_by_bin`; the bars are the last row, and the
-            numbers above them the second, the share of all wrong pixels that lie in the bin.
+        shares: (3, bins), from `calibration.errors_by_bin`. The bars show the last row. The numbers
+            above them show the second row, the share of all wrong pixels that lie in the bin.
         names: names of the bins.
     """
     place, rates = np.arange(len(names)), 100 * np.nan_to_num(shares[2])
@@ -204,7 +204,7 @@ def indicator_along_z(reference: Inspection, volume: Inspection, name: str, ax: 
 
 
 def fractions_along_z(reference: Inspection, volume: Inspection, ax: Axes) -> None:
-    """Draw the share of each phase slice by slice; a line: the mean of the reference."""
+    """Draw the share of each phase slice by slice; lines show the means of the reference."""
     phases, looks = volume.phases, cycle(zip("o^sv", ((0, (6, 6)), (3, (3, 3)), (6, (6, 6)), "-."),
                                              strict=True))
     for name, colour, shares, expected, (marker, dashes) in zip(

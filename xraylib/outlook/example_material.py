@@ -1,7 +1,7 @@
-"""A made-up material that plays the reader's own data in notebook 11.
+"""A made-up material that stands in for the reader's own data in notebook 11.
 
-It looks like what comes from a laboratory scanner: one 12-bit ImageJ stack with a voxel size, and a
-stack of labels in which a person has marked small patches of two slices.
+It looks like data from a laboratory scanner: one 12-bit ImageJ stack with a voxel size, and a stack
+of labels in which a person has marked small patches of two slices.
 """
 
 import os
@@ -19,8 +19,8 @@ SANDSTONE = {"pore": 0.25, "quartz": 0.75}
 ELECTRODE = {"pore": 0.20, "binder": 0.15, "graphite": 0.50, "silicon": 0.15}
 MATERIALS = {"sandstone": SANDSTONE, "electrode": ELECTRODE}
 VOXEL_UM = (1.3, 0.65, 0.65)  # along z, y, x: slices are twice as far apart as pixels
-GRAIN = 6.0  # px, sigma of the random fields whose largest one names the phase
-BLUR, NOISE = 1.0, 60.0  # px; standard deviation in grey levels of 12 bit
+GRAIN = 6.0  # px, sigma of the random fields, one per phase; the largest field decides the phase
+BLUR, NOISE = 1.0, 60.0  # px; standard deviation in 12-bit grey levels
 DARKEST, BRIGHTEST = 900, 3000  # mean grey levels of the first and of the last phase, 12 bit
 PATCH = 64  # px, side of a labelled patch
 SHAPES = {"tiny": (12, 96, 96), "laptop": (48, 256, 256), "paper": (48, 256, 256)}  # in voxels
@@ -56,7 +56,7 @@ def make_volume(fractions: Sequence[float], shape: tuple[int, int, int],
 
 def write_example(folder: Path, fractions: Sequence[float], shape: tuple[int, int, int],
                   seed: int = 0) -> None:
-    """Write a made-up material as people have it, once: an existing folder is kept.
+    """Write a made-up material in the form that users have. An existing folder is kept.
 
     The folder gets images/scan.tif (12 bit, ImageJ stack with voxel size), labels/patches.tif (0:
     not labelled, 1, 2 ...: the phases, in two patches of two slices) and truth/truth.tif, the
@@ -87,7 +87,7 @@ def write_example(folder: Path, fractions: Sequence[float], shape: tuple[int, in
 
 
 def open_example(name: str, profile: str) -> tuple[Path, str]:
-    """Return the folder of a made-up material, written once, and what its label values mean.
+    """Write a made-up material if it is missing; return its folder and what its labels mean.
 
     Args:
         name: "sandstone" or "electrode".

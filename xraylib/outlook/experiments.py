@@ -69,11 +69,11 @@ RECIPE_CHECKS["UNet3D"] = require_cubes
 def stack_networks(profile: str) -> dict[str, dict[str, Any]]:
     """Return the networks that notebook 9 compares, as parameters that differ from the profile.
 
-    A kernel of 27 weights has three times the weights of one of 9. So "3-D" has as many weights as
-    "2-D" with fewer channels, by the square root of 3, and "3-D wide" has as many channels. All
-    train for about the same time in the laptop profile: on a CPU with AVX2, a step of 8 cubes takes
-    1.0 and 1.55 times as long as a step of "2-D". The side of a cube is four px at the coarsest
-    level: 16 px, the best of 8, 12, 16, 20 and 24 on noisy validation slices in equal time.
+    A 3-D kernel has 27 weights, three times the 9 of a 2-D kernel. "3-D" has as many weights as
+    "2-D", with its channels divided by the square root of 3. "3-D wide" has as many channels. All
+    train for about the same time in the laptop profile. On a CPU with AVX2, a step of 8 cubes takes
+    1.0 and 1.55 times as long as a step of "2-D". A cube is four px wide at the coarsest level, so
+    16 px, the best of 8, 12, 16, 20 and 24 px for noisy validation slices in equal time.
 
     Args:
         profile: "tiny", "laptop" or "paper".

@@ -20,7 +20,7 @@ from ..noise import add_noise
 from ..published import NamedNetwork, named_networks, network_file
 from ..unet import UNet
 
-TIE = 1e-3  # two phases whose probabilities differ by less may swap places
+TIE = 1e-3  # ONNX and PyTorch may disagree on two phases whose probabilities differ by less
 # Height and width of the slices that ONNX and PyTorch are compared on, px.
 SHAPES = (501, 501), (128, 128), (126, 127), (64, 35), (17, 33)
 AUTHORS, LICENSE = "The authors of xray-unet-notebooks", "BSD-3-Clause"  # as in CITATION.cff
@@ -58,7 +58,7 @@ def export_network(network: str | Path, folder: str | Path) -> list[Path]:
 
     Args:
         network: name, weights file or run folder of a network of single slices.
-        folder: where to write, made if missing; files of these names are replaced.
+        folder: where to write, created if missing; files with these names are replaced.
 
     Returns:
         The three files.
@@ -102,17 +102,17 @@ def export_network(network: str | Path, folder: str | Path) -> list[Path]:
 
 
 def _name_of(file: Path) -> str:
-    """Name a network: its short name, the experiment and digest of its run, or its file's name."""
+    """Return a network's short name, or experiment and digest of its run, or its file's name."""
     short = {network.file: name for name, network in named_networks().items()}
     run = "-".join(file.resolve().parts[-3:-1]) if file.name == "model.safetensors" else ""
     return short.get(file) or run or file.name.removesuffix(".safetensors")
 
 
 def _images(model: UNet) -> list[np.ndarray]:
-    """Return built-in slices, clean and noisy, with the grey levels of the network: its inputs."""
+    """Return inputs: clean and noisy built-in slices, brought to the network's grey levels."""
     _, n, size = SIZES["tiny"]
     mean, std = model.grey.tolist()
-    smallest = 2 * model.reach + model.stride  # that a tile of the package may have
+    smallest = 2 * model.reach + model.stride  # the smallest tile that the package allows
     slices, images = built_in(n, size, TEST_SEED).images[:len(SHAPES)], []
     for number, (slice_, shape) in enumerate(zip(slices, SHAPES, strict=True)):
         sides = [max(side, smallest if shape == SHAPES[1] else model.stride + 1) for side in shape]
@@ -193,7 +193,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 def _description(name: str, model: UNet, origin: NamedNetwork | None,
                  files: dict[str, bytes]) -> dict[str, Any]:
-    """Describe a package as bioimage.io asks for it; `files` holds all other files."""
+    """Return the description that bioimage.io requires; `files` holds all other files."""
     from .onnx_graph import OPSET
 
     def file(file_name: str) -> dict[str, str]:

@@ -28,9 +28,9 @@ from ..formats.tiff import Page, open_volume
 from ..formats.voxel_size import describe_voxel, voxel_nm_of
 from ..losses import IGNORE
 
-RARE = 0.01  # share of a phase that is odd
-SATURATED = 0.005  # share of pixels with the highest grey level that is odd
-SAMPLE = 16  # slices in which hot pixels are looked for
+RARE = 0.01  # a phase with a smaller share is reported as odd
+SATURATED = 0.005  # a larger share of pixels with the highest grey level is reported as odd
+SAMPLE = 16  # slices that are searched for hot pixels
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def inspect_folder(folder: str | Path, labels: str = "",
 
 
 def oddities(slices: Slices) -> list[str]:
-    """Say what is odd about labelled slices, and may be a mistake."""
+    """List what is odd about labelled slices and may be a mistake."""
     found, names, n = [], slices.phases.names, len(slices.phases)
     counts = sum(np.bincount(label.ravel(), minlength=IGNORE + 1)[:n] for label in slices.labels)
     shares = counts / counts.sum()
@@ -157,13 +157,13 @@ def _without_labels(folder: Path, voxel_nm: Voxel | None) -> Inspection:
 
 
 def _files(pages: list[Page]) -> str:
-    """Where some pages are, in words."""
+    """Say in which files pages are."""
     files = {page.file for page in pages}
     return f"{pages[0].file.parent.name}/: {len(files)} file{'s' * (len(files) > 1)}"
 
 
 def _grey_range(pages: list[Page]) -> str:
-    """The type and the range of the grey levels of some pages, in words."""
+    """Say the type and the range of the grey levels of pages."""
     low, high = np.quantile(sample_grey_levels(pages), (0.001, 0.999))
     return (f"Grey levels are {pages[0].dtype.name}. All but 0.2 % of them lie between {low:,.5g} "
             f"and {high:,.5g}.")
@@ -182,12 +182,12 @@ def _hot_pixels(pages: list[Page]) -> list[str]:
 
 
 def _images(first: Page, n: int) -> Path:
-    """The stack of images, or the folder of its files."""
+    """Return the stack of images, or the folder of single images."""
     return first.file.parent if first.name == first.file.stem and n > 1 else first.file
 
 
 def _sizes(pages: list[Page]) -> str:
-    """The size of the slices, or the smallest and the largest."""
+    """Say the size of the slices, or their smallest and their largest size."""
     sizes = sorted({page.shape for page in pages})
     words = [f"{height} x {width} px" for height, width in sizes]
     return words[0] if len(words) == 1 else f"from {words[0]} to {words[-1]}"
@@ -202,7 +202,7 @@ def voxel_sentence(voxel_nm: Voxel | None) -> str:
 
 
 def _neighbours(slices: Slices) -> str:
-    """Whether the labelled slices are neighbours, in words."""
+    """Say whether the labelled slices are neighbours."""
     if len(slices) == 1:
         return "One slice is labelled."
     steps = np.diff(np.sort(slices.numbers))

@@ -1,6 +1,6 @@
 """Measure all quantities of a segmentation, with an uncertainty from its sub-volumes.
 
-Labels and voxels are those of `microstructure`.
+Labels and voxel sizes are defined as in `microstructure`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ from .sub_volumes import split_volume, uncertainty_notes
 
 HEADER = ("quantity", "unit", "value", "standard error", "sub-volumes")
 KINDS = ("volume fraction", "interface", "triple-phase boundary", "percolated fraction",
-         "tortuosity")  # a panel of the figure each
-MAX_BARS = 12  # in a panel of the figure
+         "tortuosity")  # one panel of the figure for each
+MAX_BARS = 12  # per panel of the figure
 
 
 class Name(NamedTuple):
@@ -62,7 +62,7 @@ class Quantity(NamedTuple):
 def _quantities(labels: np.ndarray, voxel_nm: Voxel | None, phases: Phases,
                 triples: Sequence[Sequence[int]], neighbours: bool,
                 chords: Sequence[Sequence[np.ndarray]]) -> dict[Name, float]:
-    """All measures but those of percolation."""
+    """Measure all quantities except those of percolation."""
     names, unit = phases.names, length_unit(voxel_nm)
     found = {Name(f"{name}, ", "volume fraction"): float(share)
              for name, share in zip(names, volume_fractions(labels, len(phases)), strict=True)}
@@ -79,13 +79,13 @@ def _quantities(labels: np.ndarray, voxel_nm: Voxel | None, phases: Phases,
 
 def measure_quantities(labels: np.ndarray, voxel_nm: Voxel | None, phases: Phases,
                        neighbours: bool = True) -> dict[str, float]:
-    """All measures of a segmentation by name and unit; percolated fractions as means over the axes.
+    """Measure all quantities of a segmentation, by name and unit; percolation averaged over axes.
 
     Args:
         labels: class indices (Z, Y, X) or (Y, X).
         voxel_nm: size of a voxel along z, y and x, nm; None: unknown, so lengths are in px.
         phases: the phases of the material.
-        neighbours: whether the slices are neighbours. If not, nothing is said about percolation.
+        neighbours: whether the slices are neighbours. If not, percolation is not measured.
 
     Raises:
         DataError: `labels` are not class indices of `phases`, or a pixel has no label.
@@ -118,7 +118,7 @@ class Measurements:
     notes: list[str]  # sentences on what the numbers mean, and what is left out
 
     def table(self, digits: int = 4) -> list[list[str]]:
-        """Rows of `HEADER`, with so many significant digits; what is unknown is empty."""
+        """Return rows under `HEADER`, with so many significant digits; unknown values are empty."""
         def text(number: float) -> str:
             return "" if np.isnan(number) else f"{number:.{digits}g}"
 
@@ -130,7 +130,7 @@ class Measurements:
         panels = {kind: [each for each in self.quantities if each.name.kind.startswith(kind)]
                   for kind in KINDS}
         panels = {kind: bars for kind, bars in panels.items() if bars}
-        rows = (len(panels) + 2) // 2  # two panels in each, and all of the last for chords
+        rows = (len(panels) + 2) // 2  # two panels per row; chords fill the rest of the last row
         fig = Figure(figsize=(11, 3.4 * rows), layout="constrained")
         grid = fig.add_gridspec(rows, 2)
         for place, (kind, bars) in enumerate(panels.items()):
@@ -187,7 +187,7 @@ def measure_volume(labels: np.ndarray, voxel_nm: Voxel | None, phases: Phases,
         phases: the phases of the material.
         triple: names of the three phases whose triple-phase boundary is measured; None: all.
         parts: number of sub-volumes; 1: no uncertainty.
-        neighbours: whether the slices are neighbours. If not, nothing is said about percolation.
+        neighbours: whether the slices are neighbours. If not, percolation is not measured.
         with_tortuosity: whether to compute tortuosities, which takes minutes and needs taufactor.
 
     Raises:
@@ -231,7 +231,7 @@ def measure_volume(labels: np.ndarray, voxel_nm: Voxel | None, phases: Phases,
 
 
 def _triples(triple: Sequence[str] | None, phases: Phases) -> list[Sequence[int]]:
-    """The phases of each triple-phase boundary: the three that are named, or all."""
+    """Return the phases of each triple-phase boundary: the three named ones, or all triples."""
     if triple is None:
         return list(combinations(range(len(phases)), 3))
     if len(set(triple)) != 3 or len(triple) != 3 or not set(triple) <= set(phases.names):

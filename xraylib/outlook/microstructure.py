@@ -2,7 +2,7 @@
 
 Labels are class indices: integers of shape (Z, Y, X) for a stack of slices, (Y, X) for one slice.
 The size of a voxel, along z, y and x in nm, may differ between the axes. If it is unknown (None),
-voxels count as cubes and lengths are in px, their side. Every measure is a mean over the axes, as
+voxels are taken as cubes of side 1 px and lengths are in px. Measures are means over the axes, as
 in stereology (Underwood 1970, Quantitative Stereology): exact on average for an isotropic material.
 
 Slices that are not neighbours, such as every tenth of a volume, are measured one by one
@@ -88,7 +88,7 @@ def volume_fractions(labels: np.ndarray, n_classes: int) -> np.ndarray:
 
 def interface_area(labels: np.ndarray, voxel_nm: Voxel | None, n_classes: int,
                    neighbours: bool = True) -> dict[tuple[int, int], float]:
-    """Interface area per volume, 1/µm (1/px), between each two classes.
+    """Interface area per volume, 1/µm (1/px), between each pair of classes.
 
     The area is twice the number of interfaces that a line crosses per length, S_V = 2 P_L
     (Underwood 1970), averaged over lines along the axes.
@@ -104,7 +104,7 @@ def interface_area(labels: np.ndarray, voxel_nm: Voxel | None, n_classes: int,
 
     Raises:
         DataError: `labels` are not class indices below `n_classes`.
-        ParameterError: `voxel_nm` is no size.
+        ParameterError: `voxel_nm` is not a size.
     """
     stack, sides = as_stack(labels, n_classes), voxel_sides(voxel_nm)
     areas: dict[tuple[int, int], list[float]] = {}
@@ -123,7 +123,7 @@ def interface_area(labels: np.ndarray, voxel_nm: Voxel | None, n_classes: int,
 
 
 def _meetings(triple: Sequence[int] | None) -> np.ndarray:
-    """Say for each set of classes (bit i: class i) whether it holds the triple, or any three."""
+    """Say for each set of classes (bit i: class i) whether it contains the triple, or any three."""
     sets = np.arange(1 << MAX_PHASES)
     if triple is None:
         return sum(sets >> phase & 1 for phase in range(MAX_PHASES)) >= 3
@@ -187,7 +187,7 @@ def triple_phase_boundaries(labels: np.ndarray, voxel_nm: Voxel | None,
 
     Raises:
         DataError: `labels` are not class indices below `data.MAX_PHASES`.
-        ParameterError: `voxel_nm` is no size, or a triple does not hold three different classes.
+        ParameterError: `voxel_nm` is not a size, or a triple does not hold three different classes.
     """
     if not triples:
         return []

@@ -1,7 +1,7 @@
-"""A trained U-Net as an ONNX graph of its own: normalisation and padding are part of it.
+"""A trained U-Net as an ONNX graph that includes normalisation and padding.
 
-The graph is built layer by layer, so that it is small, the same with every version of PyTorch, and
-takes images of any height and width.
+The graph is built layer by layer. This makes it small and the same with every version of PyTorch,
+and it takes images of any height and width.
 """
 
 import json
@@ -54,7 +54,7 @@ class _Graph:
                 return self.node("Conv", x, *parameters, pads=2 * list(layer.padding))
             case nn.ConvTranspose2d():
                 return self.node("ConvTranspose", x, *parameters, strides=list(layer.stride))
-            case nn.BatchNorm2d():  # per image: the statistics of the image that it is given
+            case nn.BatchNorm2d():  # with the statistics of each image that the network is given
                 return self.node("InstanceNormalization", x, *parameters, epsilon=layer.eps)
             case nn.MaxPool2d():
                 return self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])

@@ -24,7 +24,7 @@ from ..tables import dice_table, markdown_table, percent
 from .transforms import GEOMETRIC
 
 EXPERIMENT = "11_your_material"
-FEW = 5  # fewer labelled slices are trained on with the recipe of notebook 5
+FEW = 5  # with fewer labelled slices, the recipe is that of notebook 5
 FEW_STEPS = {"laptop": 1500, "paper": 21_000}  # of that recipe
 MAX_FOLDS = 5
 EVERYTHING = 0  # the fold that leaves nothing out
@@ -33,7 +33,7 @@ EVERYTHING = 0  # the fold that leaves nothing out
 @experiment("11_your_material", counts=(400, 100), tiny=(24, 8), split="block", poster="",
             poster_sets="")
 def your_material(slices: Slices, split: Split, fold: int | None) -> Sets:
-    """Split many slices in blocks; of few, leave out one part, or train on everything (fold 0)."""
+    """Split many slices into blocks. With few, leave out one part, or train on all (fold 0)."""
     if fold is None:
         return split(slices)
     return (slices, slices) if fold == EVERYTHING else leave_out(slices, fold)
@@ -43,14 +43,14 @@ def parts_of(slices: Slices) -> list[list[np.ndarray]]:
     """Divide the labelled pixels into the parts of a cross-validation.
 
     Several slices are grouped in the order of the volume, so that neighbours, which are
-    near-copies, stay together. The labelled area of a single slice is cut in four through its
-    median row and column. Then pixels of two parts touch, and the score is a little too high.
+    near-copies, stay together. The labelled area of a single slice is cut into four along its
+    median row and column. Pixels of two parts then touch, and the score is a little too high.
 
     Returns:
         For each of at most five parts, the pixels that belong to it, bool (H, W) per slice.
 
     Raises:
-        DataError: A single pixel is labelled.
+        DataError: Only one pixel is labelled.
     """
     n = len(slices)
     if n > 1:
@@ -69,12 +69,12 @@ def parts_of(slices: Slices) -> list[list[np.ndarray]]:
 
 
 def _in_order(values: np.ndarray) -> list[np.ndarray]:
-    """Group what belongs to each slice, (N,) in the order of the volume, by part."""
+    """Split one value per slice, (N,) in the order of the volume, into the parts."""
     return np.array_split(values, min(len(values), MAX_FOLDS))
 
 
 def leave_out(slices: Slices, fold: int) -> Sets:
-    """Return the slices without the labels of one part (1, 2 ...), and with these labels alone."""
+    """Return two sets: without the labels of one part (1, 2 ...), and with only these labels."""
     parts = parts_of(slices)
     if fold > len(parts):
         raise ParameterError(f"fold is {fold}, but these slices make {len(parts)} parts; it must "
@@ -105,7 +105,7 @@ class Check:
                         for name in ("confusion", "numbers", "noise_std")))
 
     def table(self) -> str:
-        """Return a table of Dice in per cent: of the sets, or part by part and of all together."""
+        """Return a table of Dice in per cent: by set, or by part and for all parts together."""
         if "test" in self.runs[0].scores:
             return dice_table(self.runs)
         named = {str(index): run.scores["val"] for index, run in enumerate(self.runs, 1)}
@@ -137,7 +137,7 @@ def config_for(dataset: Dataset, parameters: Mapping[str, Any], fold: int | None
     if len(dataset.slices) < FEW:
         own = {"transforms": GEOMETRIC, "steps": FEW_STEPS.get(parameters["profile"])}
     known = {name: value for name, value in parameters.items() if value is not None}
-    # Of few labels, the last weights are kept: no labels are left to choose others by.
+    # With few labels, the last weights are kept, because no labels are left to choose the best.
     last = {} if fold is None else {"evaluations": 1}
     return configure(EXPERIMENT, own | known, fold=fold, **last)
 
@@ -170,7 +170,7 @@ def cross_validate(dataset: Dataset, parameters: Mapping[str, Any]) -> Check:
 
 
 def _cautions(slices: Slices) -> list[str]:
-    """Say why a score from cross-validation is too high or too low, if it is."""
+    """Say why a score from cross-validation is too high or too low, if so."""
     found, parts = [], _in_order(np.sort(slices.numbers))
     if len(slices) == 1:
         found.append("The parts are quarters of the labelled area of one slice. They touch, so "
@@ -187,7 +187,7 @@ def _cautions(slices: Slices) -> list[str]:
 
 
 def _shown(slices: Slices) -> set[str]:
-    """The names of the phases that labels show."""
+    """Return the names of the phases that occur in the labels."""
     classes = set(np.unique(np.concatenate([np.unique(label) for label in slices.labels])))
     return {name for index, name in enumerate(slices.phases.names) if index in classes}
 
@@ -198,12 +198,12 @@ def final_config(dataset: Dataset, parameters: Mapping[str, Any]) -> RunConfig:
 
 
 def train_final(dataset: Dataset, parameters: Mapping[str, Any]) -> Run:
-    """Train the network to keep: on everything, or with a test set as `cross_validate` does."""
+    """Train the network to keep: on all labels or, with a test set, as `cross_validate` does."""
     return run_experiment(final_config(dataset, parameters), dataset)
 
 
 def check_name(name: str) -> Path:
-    """Return the file of a network of the reader's own; `ParameterError` if the name is no good."""
+    """Return the file for a network of this name; raise `ParameterError` if the name is invalid."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise ParameterError(f"--name is {name!r}; it must consist of at most 64 letters, digits, "
                              "- and _, and begin with a letter or digit.")
@@ -230,7 +230,7 @@ def name_network(run: Run, name: str) -> Path:
     """Give the network of a run a name, by which the command `predict` finds it.
 
     Raises:
-        ParameterError: The name is no good.
+        ParameterError: The name is invalid.
         RunError: Another network has this name.
     """
     path, content = check_name(name), run.weights.read_bytes()
@@ -241,6 +241,6 @@ def name_network(run: Run, name: str) -> Path:
 
 
 def _check_same(path: Path, content: bytes) -> None:
-    """Raise `RunError` if a named network is another one."""
+    """Raise `RunError` if the file of a named network has other content."""
     if path.read_bytes() != content:
         raise RunError(f"{path} is another network. Choose another --name, or remove that file.")

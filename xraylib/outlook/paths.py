@@ -1,6 +1,6 @@
-"""Measure how far one gets inside a phase: chords, percolation and tortuosity.
+"""Measure paths inside a phase: chords, percolation and tortuosity.
 
-Labels and voxels are those of `microstructure`. Axes have the names "z", "y" and "x".
+Labels and voxel sizes are defined as in `microstructure`. Axes are named "z", "y" and "x".
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ..device import best_device
 from .microstructure import as_stack, line_axes, voxel_sides
 
 AXES = "zyx"
-TORTUOSITY_VOXELS = 2_000_000  # of a volume whose tortuosity takes about a minute per phase
+TORTUOSITY_VOXELS = 2_000_000  # a volume of this size takes about a minute per phase
 
 
 def chord_counts(labels: np.ndarray, phase: int, neighbours: bool = True) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ def percolated_fractions(labels: np.ndarray, phase: int) -> dict[str, float]:
         ends = np.zeros((2, n + 1), bool)
         ends[0, regions.take(0, axis)] = ends[1, regions.take(-1, axis)] = True
         through = ends.all(0)
-        through[0] = False  # the other phases
+        through[0] = False  # region 0 is the other phases
         inside = sum(np.count_nonzero(through[each]) for each in regions)
         fractions[AXES[axis]] = inside / size if size else float("nan")
     return fractions
@@ -111,7 +111,7 @@ def tortuosity(labels: np.ndarray, phase: int, axis: str, voxel_nm: Voxel | None
     from taufactor import AnisotropicSolver
 
     class Solver(AnisotropicSolver):
-        """taufactor 1.2 takes voxels that are longer than wide for walls, and loses their flux."""
+        """Fixes taufactor 1.2, which loses the flux of voxels that are longer than wide."""
 
         def vertical_flux(self) -> Tensor:
             flux = self.field[:, 2:-1, 1:-1, 1:-1] - self.field[:, 1:-2, 1:-1, 1:-1]
@@ -122,14 +122,14 @@ def tortuosity(labels: np.ndarray, phase: int, axis: str, voxel_nm: Voxel | None
     sides = list(voxel_sides(voxel_nm))
     sides.insert(0, sides.pop(along))
     inside = np.moveaxis(labels == phase, along, 0).astype(np.uint8)
-    with redirect_stdout(StringIO()):  # that it did not converge
+    with redirect_stdout(StringIO()):  # hides the message that the solver did not converge
         solver = Solver(inside, tuple(sides), device=best_device())
         (factor,) = solver.solve(verbose=False)
     return float(factor) if solver.converged else float("nan")
 
 
 def why_left_out(stack: np.ndarray, neighbours: bool, with_tortuosity: bool) -> list[str]:
-    """Say why percolation or tortuosity cannot be measured, if so.
+    """Say why percolation or tortuosity is not measured, if so.
 
     Args:
         stack: class indices (Z, Y, X).

@@ -132,7 +132,7 @@ def grey_shift(images: Sequence[np.ndarray], training_levels: np.ndarray) -> np.
 
 def inspect_volume(models: Sequence[UNet], images: Sequence[np.ndarray], numbers: np.ndarray,
                    training_levels: np.ndarray) -> Inspection:
-    """Segment slices by several networks and keep what tells how reliable the result is.
+    """Segment slices by several networks and keep what shows how reliable the result is.
 
     Args:
         models: networks that differ by the seed; the segmentation of the first one is judged.
@@ -178,7 +178,7 @@ def inspect_reference(models: Sequence[UNet], slices: Slices, held_out: np.ndarr
 
 
 def distance_from_reference(reference: Inspection, volume: Inspection) -> dict[str, np.ndarray]:
-    """How far each indicator is on the bad side of the reference.
+    """Return how far each indicator is on the bad side of the reference.
 
     Returns:
         (N,) by indicator, in standard deviations over the slices of the reference.
@@ -232,10 +232,10 @@ def rank_correlations(volume: Inspection, dice: np.ndarray) -> dict[str, float]:
 
 def judge_volume(name: str, reference: Inspection, volume: Inspection,
                  truth: Slices | None) -> dict:
-    """A row of the table of volumes: what the indicators report, and what is true.
+    """Return a row of the table of volumes: what the indicators report, and the true scores.
 
     Args:
-        name: name of the volume, for people.
+        name: name of the volume, for display.
         reference: inspected slices of the training volume.
         volume: the inspected slices.
         truth: the same slices with labels, if there are any.

@@ -1,4 +1,4 @@
-"""Ratings of slices in a CSV file, which several windows and a spreadsheet may change."""
+"""Ratings of slices in a CSV file, which several windows and a spreadsheet may edit."""
 
 import csv
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def _read_rows(path: Path, numbers: Sequence[int]) -> tuple[list[str], dict[int,
 
 
 def _check_scores(path: Path, scores: list[tuple[int, int]], numbers: Sequence[int]) -> None:
-    """Raise DataError unless each slice is one of these, occurs once and has a possible score."""
+    """Raise DataError unless each slice is in `numbers`, occurs once and has a possible score."""
     wrong = [f"slice {number} has the score {score}; scores are 1 to 5"
              for number, score in scores if score not in (0, *SCORES)]
     wrong += [f"slice {number} is not among the slices shown"
@@ -103,7 +103,7 @@ def write_rating(path: Path, volume: Inspection, number: int, rating: Rating) ->
 def clean_remark(remark: str) -> str:
     """Return a remark that a CSV file in UTF-8 can hold.
 
-    Half an emoji becomes U+FFFD, NUL is removed, and the end of a very long remark is cut off.
+    Half an emoji (a lone surrogate) becomes U+FFFD, NUL is removed, and a very long remark is cut.
     """
     text = remark.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     if len(text) > LONGEST_REMARK:

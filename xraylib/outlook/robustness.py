@@ -17,11 +17,11 @@ PUBLISHED_NOISE = 15_000  # strongest noise that the published networks were tra
 
 def noise_response(run: Run, kind: str, val: Slices, test: Slices,
                    noise_stds: Sequence[float]) -> dict:
-    """A row of the table of notebook 7: the Dice of a network at each noise.
+    """Return a row of the table of notebook 7: the Dice of a network at each noise level.
 
     Args:
         run: the run that trained the network; its seed is that of the noise.
-        kind: how the network was trained, for people.
+        kind: how the network was trained, for display.
         val: clean validation slices.
         test: clean slices of the test set.
         noise_stds: standard deviations of the noise, grey levels.
@@ -44,7 +44,7 @@ def values_by_kind(rows: Sequence[Mapping], column: str) -> dict[str, np.ndarray
 
 
 def best_kind(rows: Sequence[Mapping]) -> str:
-    """The kind with the highest validation Dice, averaged over all noise levels and runs.
+    """Return the kind with the highest validation Dice, averaged over all noise levels and runs.
 
     Each noise level counts the same, because the noise of the next volume is unknown. The test set
     plays no part in the choice.
@@ -54,7 +54,7 @@ def best_kind(rows: Sequence[Mapping]) -> str:
 
 
 def best_published() -> list[Run]:
-    """Published runs of the `best_kind`, one per seed, the one with the best validation first."""
+    """Return published runs of the `best_kind`, one per seed, the best validation Dice first."""
     rows = published_rows("noisy")
     best = [row for row in rows if row["kind"] == best_kind(rows)]
     best.sort(key=lambda row: -np.mean(row["val"]))
@@ -64,10 +64,10 @@ def best_published() -> list[Run]:
 
 def best_runs(dataset: Dataset, parameters: Mapping, noise_std: float = PUBLISHED_NOISE,
               n: int = 3) -> list[Run]:
-    """Runs of the best network for noisy slices, which differ by the seed; use the first one.
+    """Return runs of the best network for noisy slices, which differ by the seed; use the first.
 
-    They are published runs if `parameters` ask for these, else networks trained in the same way:
-    with new noise in each step.
+    These are published runs if `parameters` ask for published runs. Otherwise networks are trained
+    in the same way, with new noise in each step.
 
     Args:
         dataset: the data to train on.

@@ -29,7 +29,7 @@ OUTLINE = (240, 228, 66)  # yellow: around suspect regions
 
 
 def outline_regions(shown: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Tint each region, bool (H, W), of a picture, RGB uint8 (H, W, 3), with a line around it."""
+    """Tint regions, bool (H, W), of a picture, RGB uint8 (H, W, 3), and draw lines around them."""
     outlined = shown.copy()
     outlined[regions] = (0.6 * shown[regions] + 0.4 * np.array(OUTLINE)).astype(np.uint8)
     outlined[binary_dilation(regions, iterations=3) & ~binary_dilation(regions)] = OUTLINE
@@ -46,8 +46,8 @@ def sheet_picture(volume: Inspection, index: int) -> np.ndarray:
 class ScoreSheet(Panel):
     """The panel: one slice at a time, the worst first, with its score and its remark.
 
-    Another window may show the same slice. Its score is not overwritten before this window has
-    shown it, and a remark of this window is added to that of the other one.
+    Another window may show the same slice. This window shows the other window's score before it
+    overwrites that score, and it appends its remark to the other window's remark.
 
     Args:
         reference: inspected slices of the training volume, for comparison.
@@ -81,7 +81,7 @@ class ScoreSheet(Panel):
                           widgets.HBox([self.image, self.text], layout=wrap)])
 
     def _observe(self) -> None:
-        """React to the controls."""
+        """Connect the controls to what they change."""
         self.place.observe(self._move, "value")
         for control in (self.score, self.remark):
             control.observe(self._save, "value")
@@ -89,7 +89,7 @@ class ScoreSheet(Panel):
             button.on_click(lambda _button, step=step: self._step(step))
 
     def _step(self, step: int) -> None:
-        """Move on by some slices; the slider stays within its ends."""
+        """Move by some slices; the slider stays within its range."""
         self.place.value += step
 
     def _move(self, _change: Any) -> None:
@@ -106,7 +106,7 @@ class ScoreSheet(Panel):
         return self.numbers[self.order[self.place.value - 1]]
 
     def _show(self, ratings: dict[int, Rating]) -> None:
-        """Show the slice that the slider stands at, and its rating."""
+        """Show the slice at the slider's position, and its rating."""
         index = int(self.order[self.place.value - 1])
         # What the file held when this window showed it, and what another window wrote since then.
         self.known, self.others_remark = ratings.get(self.number, Rating()), ""
@@ -150,7 +150,7 @@ class ScoreSheet(Panel):
         self.known = self.known._replace(score=self.score.value)
 
     def _save_remark(self, held: Rating, ratings: dict[int, Rating]) -> None:
-        """Write the remark, after one that another window has written meanwhile."""
+        """Write the remark, appended to a remark that another window has written meanwhile."""
         if held.remark != self.known.remark:
             self.others_remark = f"{held.remark}\n" if held.remark else ""
         remark = clean_remark(self.others_remark + self.remark.value)

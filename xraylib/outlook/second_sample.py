@@ -1,7 +1,7 @@
 """The second built-in sample, and excerpts of volumes without labels (notebook 8).
 
-The second sample is of another material, under a microscope that gets worse along z. It plays the
-volume without labels; its labels are kept for the end.
+The second sample is another material, imaged by a microscope that gets worse along z. The sample
+stands in for a volume without labels. Its labels are used only at the end.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from ..formats.layouts import has_labels
 from ..formats.tiff import check_size, open_volume, read_slice
 from ..synthetic import Material, Sample, generate_chunks
 
-VERSION = 2  # raise it when this file gives other pixels
+VERSION = 2  # increase it when this file generates other pixels
 SIZES = {"tiny": (12, 128), "laptop": (48, 501), "paper": (48, 501)}  # slices, side in px
 SEED = 2
-# Finer grains, all phases darker and at equal steps, less sharp, noisier.
+# Finer grains, all phases darker and at equal steps of grey level, less sharp, noisier.
 MATERIAL = Material(grain=0.7, grey=(12000, 22000, 32000), blur=(1.6, 1.9, 1.9), noise=1500)
 FADING, NOISE = 0.4, 4000  # at the last slice: share of contrast lost, white noise added
-# Three faults, each over a twelfth of the slices, which begin at this share of the volume.
+# Three faults, each in a twelfth of the slices, beginning at this share of the volume.
 FAULTS = {"rings": 1 / 4, "stripes": 1 / 2, "out of focus": 3 / 4}
 STRENGTH, BLUR = 6000, 6  # grey levels of rings and stripes; sigma in px when out of focus
 MAX_SLICES, MAX_SIDE = 48, 501  # of an excerpt
@@ -51,7 +51,7 @@ def built_in_second(profile: str) -> Slices:
 
 
 def second_chunks(n: int, size: int) -> Iterator[Sample]:
-    """Generate the n slices of the second sample, `size` px per side, in runs."""
+    """Generate the n slices of the second sample, `size` px per side, several at a time."""
     start = 0
     for sample in generate_chunks(n, size, SEED, material=MATERIAL):
         shown = [_degraded(image, start + i, n) for i, image in enumerate(sample.images)]
@@ -75,7 +75,7 @@ def with_ground_truth(test: Slices, profile: str) -> Slices:
 
     Args:
         test: Any slices of the built-in test set.
-        profile: Of the test set.
+        profile: Profile of the test set.
     """
     _, n, size = BUILT_IN_SIZES[profile]
     paths = list_tiffs(built_in_folder(n, size, TEST_SEED) / "truth")
@@ -94,7 +94,7 @@ def _fault(index: int, n: int) -> str:
 
 
 def _pattern(fault: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """What rings or stripes add, float32 (H, W): one random number per circle or column."""
+    """Return what rings or stripes add, float32 (H, W): a random number per circle or column."""
     y, x = (np.arange(side) - side / 2 for side in shape)
     place = np.hypot(y[:, None], x) if fault == "rings" else np.broadcast_to(x - x[0], shape)
     levels = gaussian_filter(rng.standard_normal(int(sum(shape))), 1)
@@ -102,7 +102,7 @@ def _pattern(fault: str, shape: tuple[int, int], rng: np.random.Generator) -> np
 
 
 def _degraded(image: np.ndarray, index: int, n: int) -> np.ndarray:
-    """Slice `index` of n, uint16 (H, W), under the failing microscope."""
+    """Return slice `index` of n, uint16 (H, W), as the failing microscope shows it."""
     rng, depth = random_stream(SEED, SECOND_SAMPLE, index), index / max(n - 1, 1)
     fault, middle = _fault(index, n), np.float32(MATERIAL.grey[1])
     shown = middle + np.float32(1 - FADING * depth) * (image - middle)
@@ -124,7 +124,7 @@ class Excerpt:
     Args:
         images: N arrays uint16 (H, W).
         numbers: int (N,), the place of each slice in the volume, from 1.
-        note: How the part was chosen, for the reader.
+        note: How the part was chosen, as a text for the reader.
     """
 
     images: list[np.ndarray]
@@ -136,9 +136,9 @@ def open_excerpt(volume: str, profile: str) -> tuple[Excerpt, Slices | None]:
     """Open a part of a volume, and its labels if there are any.
 
     Args:
-        volume: "": the second built-in sample. A folder in the layout of `load_slices`: it has
-            labels, too. Any other folder of TIFFs, or TIFF of many pages: it has none.
-        profile: Of the built-in sample.
+        volume: "" for the second built-in sample, or a folder in the layout of `load_slices`, which
+            both have labels. Any other folder of TIFFs, or TIFF of many pages, has none.
+        profile: Profile of the built-in sample.
 
     Returns:
         The excerpt, and the same slices with labels or None.
@@ -163,8 +163,8 @@ def read_excerpt(path: Path) -> Excerpt:
     """Read a part of a volume without labels: runs of slices, and a window in the middle of each.
 
     Args:
-        path: A TIFF file or a folder of TIFFs. uint16 are kept, uint8 are multiplied by 257. Of
-            float32, the middle 99.8 % of all grey levels is stretched over 0..65535, and NaN or
+        path: A TIFF file or a folder of TIFFs. uint16 is kept, uint8 is multiplied by 257. For
+            float32, the middle 99.8 % of all grey levels is stretched to 0..65535, and NaN or
             infinity becomes the mean of its slice.
 
     Raises:
@@ -187,7 +187,7 @@ def spread_runs(n: int, max_slices: int) -> np.ndarray:
 
 
 def _choose(n: int, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, ...], str]:
-    """Which of n slices, which window of each, and how to say that."""
+    """Choose which of n slices and which window of each to read, and describe the choice."""
     sides = [(length, min(length, MAX_SIDE)) for length in shape]
     window = tuple(slice((length - side) // 2, (length + side) // 2) for length, side in sides)
     (height, rows), (width, columns) = sides
@@ -197,7 +197,7 @@ def _choose(n: int, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, ..
 
 
 def _as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
-    """Slices of uint8, uint16 or float32 as uint16, see `read_excerpt`."""
+    """Convert slices of uint8, uint16 or float32 to uint16, see `read_excerpt`."""
     finite = [image[np.isfinite(image)] for image in images]
     ends = [end for levels in finite if levels.size for end in (levels.min(), levels.max())]
     if not ends or min(ends) == max(ends):

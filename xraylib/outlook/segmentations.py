@@ -23,7 +23,7 @@ from ..formats.voxel_size import voxel_nm_of
 from ..losses import IGNORE
 from .microstructure import are_neighbours
 
-BYTES_PER_VOXEL = 6  # to measure a volume: its labels, and the regions of one phase
+BYTES_PER_VOXEL = 6  # of memory to measure a volume: its labels, and the regions of one phase
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Segmentation:
     phases: Phases
     voxel_nm: Voxel | None  # None: unknown
     neighbours: bool  # whether the slices are neighbours
-    notes: list[str]  # how it was read, for people
+    notes: list[str]  # sentences for the user on how the files were read
 
 
 def open_segmentation(path: str | Path, voxel_nm: Voxel | None = None) -> Segmentation:
-    """Read a segmented volume into memory, which must hold `BYTES_PER_VOXEL` to measure it.
+    """Read a segmented volume into memory. Measuring it needs `BYTES_PER_VOXEL` bytes per voxel.
 
     Args:
         path: the output of `predict`, or a stack or folder of masks. A dataset.toml beside masks,
@@ -46,8 +46,8 @@ def open_segmentation(path: str | Path, voxel_nm: Voxel | None = None) -> Segmen
         voxel_nm: size of a voxel along z, y and x, nm. None: as the files say.
 
     Raises:
-        DataError: It cannot be read, slices differ in size, pixels have no label, or it is larger
-            than memory.
+        DataError: The volume cannot be read, slices differ in size, pixels have no label, or the
+            volume is larger than memory.
     """
     path = expand_user(path)
     folder = path if path.is_dir() else path.parent
@@ -84,7 +84,7 @@ def _check_memory(path: Path, voxels: int) -> None:
 
 
 def _open_masks(path: Path) -> tuple[list[Page], bool]:
-    """The pages of a stack or a folder of slices, and whether they are neighbours."""
+    """Open the pages of a stack or a folder of slices, and say whether they are neighbours."""
     stack = path / STACK if (path / STACK).exists() else path
     if not stack.is_dir():
         pages = open_pages(stack, colours=True)
@@ -97,7 +97,7 @@ def _open_masks(path: Path) -> tuple[list[Page], bool]:
 
 
 def _what_is_known(folder: Path) -> DatasetFile:
-    """What `predict` wrote about a segmentation, or else what dataset.toml says."""
+    """Read what `predict` wrote about a segmentation, or else what dataset.toml says."""
     record = folder / RECORD
     try:
         content = json.loads(record.read_bytes())

@@ -1,4 +1,4 @@
-"""What small crops change: predictions in pieces, the area that counts, the cost of a step."""
+"""What small crops change: predictions in pieces, effective receptive field, cost of a step."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -134,7 +134,7 @@ def bytes_kept_for_backward(model: UNet, images: Tensor) -> int:
 
     def keep(tensor: Tensor) -> Tensor:
         blocks[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # the tensor itself would keep the graph alive that keeps it
+        return tensor.detach()  # otherwise the tensor and its graph would keep each other alive
 
     with (torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
           autocast(images.device)):

@@ -24,7 +24,7 @@ def label_agreement(labels: np.ndarray, lags: Iterable[int]) -> dict[int, float]
         The share, 0 to 1, by lag.
 
     Raises:
-        DataError: `labels` is no stack.
+        DataError: `labels` is not a stack.
         ParameterError: a lag is negative or not smaller than the number of slices.
     """
     if labels.ndim != 3:
@@ -72,10 +72,10 @@ def majority_filter(labels: np.ndarray) -> np.ndarray:
 
 
 def volume_errors(kind: str, run: Run, slices: Slices, predicted: np.ndarray) -> dict:
-    """A row of the table of notebook 9: the errors of a network on neighbouring slices.
+    """Return a row of the table of notebook 9: the errors of a network on neighbouring slices.
 
     Args:
-        kind: name of the network, for people.
+        kind: name of the network, for display.
         run: the run that trained it.
         slices: neighbouring slices with labels.
         predicted: its class indices for these slices, (Z, Y, X).

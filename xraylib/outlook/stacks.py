@@ -67,7 +67,7 @@ class UNet3D(UNet):
         self.grey = torch.tensor([0.0, 1.0])
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move or convert the network; channels_last means its form for volumes."""
+        """Move or convert the network; channels_last becomes channels_last_3d."""
         if kwargs.get("memory_format") is torch.channels_last:
             kwargs["memory_format"] = torch.channels_last_3d
         return super().to(*args, **kwargs)
@@ -77,7 +77,7 @@ class UNet3D(UNet):
         return list(range(max(0, part.start - self.reach), min(n, part.stop + self.reach)))
 
     def slab_size(self, n: int, tile: int = 0) -> int:
-        """Return all n slices if a cubic tile holds them, else what such a tile can predict."""
+        """Return n if a cubic tile holds all n slices, else how many such a tile can predict."""
         side = tile or int((self.TILE_BUDGET / self.width) ** (1 / 3))
         return n if n <= side else inner_side(self, side)
 
@@ -91,7 +91,7 @@ class UNet3D(UNet):
 
 
 def _in_3d(layer: nn.Module) -> nn.Module:
-    """Make the 3-D layer of the same sizes as this 2-D layer, with new weights."""
+    """Make a 3-D layer with the sizes of this 2-D layer and new weights."""
     if isinstance(layer, nn.MaxPool2d):
         return nn.MaxPool3d(layer.kernel_size)
     if isinstance(layer, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Split a volume into sub-volumes, and say what their scatter is worth."""
+"""Split a volume into sub-volumes, and say how far the scatter between them can be trusted."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -11,7 +11,7 @@ from ..errors import ParameterError
 from .microstructure import length_unit, line_axes, voxel_sides
 from .paths import mean_chord
 
-FEW_CHORDS = 3  # mean chords that a sub-volume must at least be wide
+FEW_CHORDS = 3  # least width of a sub-volume, in mean chords
 Block = tuple[slice, slice, slice]
 
 
@@ -27,14 +27,14 @@ def _splits(shape: Sequence[int], parts: int, axes: Sequence[int]) -> Iterator[t
 
 def split_volume(shape: Sequence[int], parts: int, voxel_nm: Voxel | None = None,
                  neighbours: bool = True) -> list[Block]:
-    """Split a volume into equal blocks (but for a voxel) that are as wide as possible.
+    """Split a volume into blocks that are equal (to a voxel) and as wide as possible.
 
     Args:
         shape: voxels along z, y and x.
         parts: number of blocks; a cube is split into 8 = 2 x 2 x 2.
         voxel_nm: size of a voxel along z, y and x, nm; None: unknown, so cubes.
-        neighbours: whether the slices are neighbours. If not, each has a place of its own, so they
-            are shared out first.
+        neighbours: whether the slices are neighbours. If not, every slice shows another place, so
+            the volume is first divided into groups of slices.
 
     Returns:
         The blocks; none for one part.

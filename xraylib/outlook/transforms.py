@@ -101,13 +101,13 @@ def example_crop(slices: Slices, corner: tuple[int, int], side: int, names: tupl
 
 
 def transform_margin(side: int, names: tuple[str, ...]) -> int:
-    """Say how far beyond a crop of this side (px) these transforms read, in px."""
+    """Return how far beyond a crop of this side (px) these transforms read, in px."""
     if not set(names) & set(GEOMETRIC):
         return 0
     angle = math.radians(MAX_ANGLE if "rotate" in names else 0)
     reach = side / 2 * (math.cos(angle) + math.sin(angle))
     reach /= SCALES[0] if "scale" in names else 1
-    # Bicubic interpolation between nodes overshoots to 1.9 MAX_SHIFT.
+    # Bicubic interpolation between nodes overshoots up to 1.9 times MAX_SHIFT.
     return math.ceil(reach - side / 2 + (2 * MAX_SHIFT if "elastic" in names else 0))
 
 

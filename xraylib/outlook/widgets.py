@@ -1,4 +1,4 @@
-"""Panels with sliders of notebooks 5, 9 and 10."""
+"""Panels with sliders for notebooks 5, 9 and 10."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -36,7 +36,7 @@ DRAWS, ENLARGED = 4, 4     # crops shown at a time, and screen pixels per pixel 
 
 
 def explore_transforms(one: Slices, side: int = 64, noise_max: float = 5000) -> Panel:
-    """Show how training sees the middle of a slice: four crops by the chosen transforms.
+    """Show the middle of a slice as training sees it: four crops after the chosen transforms.
 
     Args:
         one: the first of these slices is shown.
