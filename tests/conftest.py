@@ -1,12 +1,14 @@
 """What several test files share: small data and networks, and a home of its own for each test."""
 
 import io
+import os
 from pathlib import Path
 
 import matplotlib
 import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -53,6 +55,15 @@ def dataset_of(run: Run) -> Dataset:
     """The data set of a run."""
     data = run.config["data"]
     return open_dataset(run.config["profile"], "" if data == BUILT_IN else data, min_slices=1)
+
+
+def probe(_item: int) -> tuple:
+    """Two variables of a worker, and the addresses at which it and its parent listen."""
+    me = psutil.Process()
+    addresses = {connection.laddr.ip for process in (me, me.parent())
+                 for connection in process.net_connections("inet")
+                 if connection.status == "LISTEN"}
+    return os.getenv("MALLOC_TRIM_THRESHOLD_"), os.getenv("OMP_NUM_THREADS"), addresses
 
 
 class Harmful:

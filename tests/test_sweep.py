@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import probe
 from publish import write_rows
 from safetensors.torch import load_file
 
@@ -186,15 +187,6 @@ def test_ctrl_c_says_how_to_continue(tmp_path, folder, more):
 
 
 # -- workers ---------------------------------------------------------------------------------------
-
-
-def probe(_item: int) -> tuple:
-    """Two variables of a worker, and the addresses at which it and its parent listen."""
-    me = psutil.Process()
-    addresses = {connection.laddr.ip for process in (me, me.parent())
-                 for connection in process.net_connections("inet")
-                 if connection.status == "LISTEN"}
-    return os.getenv("MALLOC_TRIM_THRESHOLD_"), os.getenv("OMP_NUM_THREADS"), addresses
 
 
 def test_local_workers_keep_freed_memory_listen_on_loopback_and_leave_no_files():

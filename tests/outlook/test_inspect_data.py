@@ -71,6 +71,14 @@ def test_images_without_labels_can_only_be_segmented(tmp_path):
     assert inspection.slices is None and inspection.images == tmp_path / "set" / "data"
 
 
+def test_single_ome_files_are_segmented_as_a_folder(tmp_path):
+    save_slices(blobs(3, 48, 40), tmp_path / "set")
+    for file in [*(tmp_path / "set").rglob("*.tif")]:
+        file.rename(file.with_suffix(".ome.tif"))
+    inspection = inspect_folder(tmp_path / "set")
+    assert inspection.images == tmp_path / "set" / "data" and ", page" not in str(inspection)
+
+
 def test_hot_pixels_are_reported_with_their_file(tmp_path):
     (tmp_path / "set/images").mkdir(parents=True)
     for number in range(3):

@@ -216,7 +216,8 @@ def test_from_a_folder_to_numbers_on_the_command_line(tmp_path, capsys):
     rows = list(csv.DictReader(table.splitlines()))
     shares = [float(row["value"]) for row in rows if "volume fraction" in row["quantity"]]
     assert len(shares) == 4 and sum(shares) == pytest.approx(1, abs=1e-3)
-    assert json.loads((out / "prediction.json").read_text())["voxel_nm"] == [1300, 650, 650]
+    assert json.loads((out / "prediction.json").read_text())["voxel_nm"] == pytest.approx(
+        [1300, 650, 650])
     call("train", folder, tmp_path / "worst", "--name", "better", "-p", "profile=tiny",
          "-p", "steps=12")
     assert load_weights(network_file("better")).phases.names == tuple(ELECTRODE)

@@ -186,6 +186,13 @@ def test_a_labelled_folder_keeps_its_labels_of_the_same_pixels(folder, small):
     assert found.note == "12 of 40 slices, 20 x 20 of 48 x 40 px, uint16."
 
 
+def test_slices_of_a_labelled_folder_keep_their_numbers(folder, small):
+    for file in sorted(folder.rglob("slice_*.tif")):
+        file.rename(file.with_name(f"s_{10 * int(file.stem[-4:]):03d}.tif"))
+    found, truth = open_excerpt(str(folder), "tiny")
+    assert set(found.numbers % 10) == {0} and found.numbers.tolist() == truth.numbers.tolist()
+
+
 def test_any_other_folder_has_no_labels_and_no_name_is_the_second_sample(folder):
     assert open_excerpt(str(folder / "data"), "tiny")[1] is None
     found, truth = open_excerpt("", "tiny")

@@ -10,7 +10,7 @@
     python tools/prove/elsewhere.py lowest    the wheel of a clean checkout, torch 2.13.0 and the
                                               lowest versions of all else that pyproject.toml
                                               allows: its commands, then the tests, but not those
-                                              of pages in a browser
+                                              of the book and of pages in a browser
     python tools/prove/elsewhere.py newest [PYTHON]
                                               the same with the newest versions, by this Python
 
@@ -184,8 +184,8 @@ def packaged_environment(temporary: Path, lowest: bool, base: str) -> Path:
                 if not name.startswith("torch")]
     if lowest:
         packages = [name.replace(">=", "==") for name in packages]
-    tools = ("ruff", "mypy", "pre-commit", "nbval")
-    tests = [name for name in more["test"] if not name.startswith(tools)]
+    tools = ("ruff", "mypy", "pre-commit")
+    tests = [name for name in more["test"] + more["book"] if not name.startswith(tools)]
     python = environment(temporary / "venv", *packages, *tests, *temporary.glob("*.whl"), base=base)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                     "--no-deps", "--requirement", ROOT / "tests" / "no-deps.txt"], check=True)
@@ -214,7 +214,7 @@ def packaged(temporary: Path, lowest: bool = False, base: str = sys.executable) 
     run(command, "predict", "baseline", next(outside.glob("data/built-in/*/data")), volume)
     assert (outside / "runs" / "summary.md").exists() and any(volume.glob("*.tif"))
     run(python.with_name("pytest"), "-q", "-n", "auto", "--dist", "worksteal",
-        "--ignore", "tests/browser", "--ignore", "tests/site",
+        *(f"--ignore=tests/{name}" for name in ("browser", "site", "test_book.py")),
         *(["-W", "default"] if lowest else []), where=checkout)
 
 

@@ -129,7 +129,7 @@ def describe_labels(slices: Slices) -> list[str]:
 
 def place_of(page: Page) -> str:
     """Name the file of a page, and its number in a stack."""
-    return f"{page.file}" + f", page {page.index + 1}" * (page.name != page.file.stem)
+    return f"{page.file}" + f", page {page.index + 1}" * (f"{page.name}." not in page.file.name)
 
 
 def _percent(share: float) -> str:

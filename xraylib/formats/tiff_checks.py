@@ -156,8 +156,8 @@ def _check_jpegs(page: Any, place: str) -> None:
 
 def _described_axes(path: Path, tif: TiffFile, first: Any) -> list[tuple[str, int]]:
     """Return names and sizes of the axes before the height, from the file's own description."""
-    if first.description.startswith('{"shape"'):  # tifffile
-        told = json.loads(first.description)
+    text = first.description if first.is_shaped else ""  # tifffile's own, its names in any order
+    if "shape" in (told := json.loads(text) if text.startswith("{") else {}):
         shape = [(axis, int(size)) for axis, size in zip(
             told.get("axes") or "Q" * len(told["shape"]), told["shape"], strict=True) if size != 1]
         split = len(shape) - len(first.shape)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from ..data import Slices, Voxel
 from ..inference import logits_of, predict
-from ..metrics import Scores, score_masks
+from ..losses import IGNORE
+from ..metrics import Scores, score_masks, wrong_pixels
 from ..runs import Run
 from ..unet import UNet
 from .measure import measure_quantities, relative_error
@@ -138,7 +139,7 @@ def feature_thickness(labels: np.ndarray) -> np.ndarray:
 
 def errors_by_bin(measure: Callable[[np.ndarray], np.ndarray], labels: Sequence[np.ndarray],
                   predicted: Sequence[np.ndarray], edges: Sequence[float]) -> np.ndarray:
-    """Sort all pixels, and the wrong ones, into bins of a number that each pixel has.
+    """Sort labelled pixels, and the wrong ones, into bins of a number that each pixel has.
 
     Args:
         measure: computes the number from a label, (H, W) -> (H, W), for example
@@ -154,8 +155,8 @@ def errors_by_bin(measure: Callable[[np.ndarray], np.ndarray], labels: Sequence[
     pixels, wrong = np.zeros((2, len(edges) - 1), np.int64)
     for label, guess in zip(labels, predicted, strict=True):
         numbers = measure(label)
-        pixels += np.histogram(numbers, edges)[0]
-        wrong += np.histogram(numbers[label != guess], edges)[0]
+        pixels += np.histogram(numbers[label != IGNORE], edges)[0]
+        wrong += np.histogram(numbers[wrong_pixels(label, guess)], edges)[0]
     within = np.divide(wrong, pixels, out=np.full(len(wrong), np.nan), where=pixels > 0)
     return np.array([pixels / pixels.sum(), wrong / max(wrong.sum(), 1), within])
 

@@ -183,7 +183,7 @@ def _hot_pixels(pages: list[Page]) -> list[str]:
 
 def _images(first: Page, n: int) -> Path:
     """Return the stack of images, or the folder of single images."""
-    return first.file.parent if first.name == first.file.stem and n > 1 else first.file
+    return first.file.parent if place_of(first) == str(first.file) and n > 1 else first.file
 
 
 def _sizes(pages: list[Page]) -> str:

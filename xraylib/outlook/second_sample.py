@@ -155,7 +155,8 @@ def open_excerpt(volume: str, profile: str) -> tuple[Excerpt, Slices | None]:
     images, labels = (
         [array[rows, columns] for array in arrays] for arrays in (part.images, part.labels)
     )
-    part = replace(part, images=images, labels=labels, numbers=chosen + 1)
+    numbers = part.numbers if volume else chosen + 1
+    part = replace(part, images=images, labels=labels, numbers=numbers)
     return Excerpt(images, part.numbers, f"{note}, uint16."), part
 
 
