@@ -150,6 +150,13 @@ def test_float32_is_stretched_and_holes_are_filled(tmp_path):
     assert np.unique(found.images[1][1:]).size == 1  # all holes: the mean of its two pixels
 
 
+def test_numbers_as_large_as_float32_holds_are_stretched_without_a_warning(tmp_path):
+    volume = np.linspace(-3e38, 3e38, 1200).reshape(2, 20, 30).astype(np.float32)
+    volume[0, 0] = np.nan
+    found = read_excerpt(save(tmp_path / "v", volume))
+    assert len(np.unique(found.images[0])) > 100 < len(np.unique(found.images[1]))
+
+
 def test_uint8_uses_all_of_the_range(tmp_path):
     found = read_excerpt(save(tmp_path / "v", ramp(1, 16, 16, np.uint8)))
     assert found.images[0][0, 3] == 3 * 257 and found.images[0].dtype == np.uint16

@@ -199,7 +199,7 @@ def _choose(n: int, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, ..
 
 def _as_uint16(images: list[np.ndarray], path: Path) -> list[np.ndarray]:
     """Convert slices of uint8, uint16 or float32 to uint16, see `read_excerpt`."""
-    finite = [image[np.isfinite(image)] for image in images]
+    finite = [image[np.isfinite(image)].astype(np.float64) for image in images]  # no overflow
     ends = [end for levels in finite if levels.size for end in (levels.min(), levels.max())]
     if not ends or min(ends) == max(ends):
         raise DataError(
