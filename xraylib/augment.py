@@ -22,8 +22,8 @@ class CropSampler:
     """Draw training batches: slices in random order, and a random crop of each.
 
     Each slice is drawn once before any slice is drawn again. Each crop is read with the margin that
-    the network loses. In a partly labelled slice, each crop holds a labelled pixel before it is transformed.
-    Subclasses override `cut_crops`, which may read `extra` px around that margin.
+    the network loses. In a partly labelled slice, each crop holds a labelled pixel before it is
+    transformed. Subclasses override `cut_crops`, which may read `extra` px around that margin.
     """
 
     def __init__(self, train_set: Slices, recipe: "Recipe", model: UNet, seed: int,
