@@ -143,8 +143,9 @@ class Panel(widgets.VBox):
         for child in inside:  # the list grows in the loop
             inside += getattr(child, "children", ())
         still = next(child.value for child in inside if isinstance(child, widgets.Image))
-        panel = getattr(super(), "_repr_mimebundle_", dict)  # ipywidgets 7 shows panels without it
-        return panel(**options) | {"image/png": b64encode(still).decode()}
+        text = {"text/plain": repr(self)}  # ipywidgets 7, as on Colab, has no method of this name
+        shown = getattr(super(), "_repr_mimebundle_", lambda **_: text)(**options)
+        return shown | {"image/png": b64encode(still).decode()}
 
 
 def slider(description: str, low: int, high: int, value: int, step: int = 1) -> widgets.IntSlider:

@@ -226,6 +226,7 @@ def main() -> None:
         sys.exit(__doc__)
     options = {"base": sys.argv[2]} if sys.argv[2:] else {}
     with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # other users of the tests read the library here
         places[sys.argv[1]](Path(folder), **options)
 
 
