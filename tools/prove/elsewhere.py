@@ -93,6 +93,7 @@ def execute(notebook: Path, python: Path, work: Path, more: str = "", **variable
     client = NotebookClient(content, kernel_name="elsewhere", timeout=1800,
                             resources={"metadata": {"path": str(work)}})
     client.execute(env=clean_environment() | {
+        "PATH": f"{python.parent}:{os.environ['PATH']}",  # of the pip that the set-up cell calls
         "IPYTHONDIR": str(work / "ipython"), "TQDM_DISABLE": "1"} | variables)
     return time.perf_counter() - start
 
