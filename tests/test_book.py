@@ -46,7 +46,7 @@ def test_the_book_builds_without_problems(tmp_path):
 def look_at_the_front_page(text):
     assert '<iframe class="live" src="live/index.html"' in text
     assert 'href="notebooks/01_baseline.html">Start the course' in text
-    assert "Noise ruins a network that has never seen it" in text
+    assert "A network that was trained without noise fails on noisy slices" in text
 
 
 def look_at_a_notebook(name, notebook, text):
