@@ -190,8 +190,8 @@ def predict_volume(weights: str | Path, source: str | Path, target: str | Path,
         inside = range(part.start - needed[0], part.stop - needed[0])
         tasks.append(Task(target / NETWORK, record["weights"], [pages[index] for index in needed],
                           inside, planned[part], scale, voxel_nm, tile))
-    todo = [task for task in tasks if task.missing()]
-    missing = [task.missing() for task in todo]
+    counted = [(task, count) for task in tasks if (count := task.missing())]
+    todo, missing = [task for task, _ in counted], [count for _, count in counted]
     results = map_tasks(run_task, todo, workers, scheduler)  # raises before anything is written
     target.mkdir(parents=True, exist_ok=True)
     for folder in {target, target / "preview", *(path.parent for path in made)}:

@@ -217,7 +217,7 @@ def test_from_a_folder_to_numbers_on_the_command_line(tmp_path, capsys):
     shares = [float(row["value"]) for row in rows if "volume fraction" in row["quantity"]]
     assert len(shares) == 4 and sum(shares) == pytest.approx(1, abs=1e-3)
     assert json.loads((out / "prediction.json").read_text())["voxel_nm"] == pytest.approx(
-        [1300, 650, 650])
+        [1300, 650, 650], rel=1e-9)
     call("train", folder, tmp_path / "worst", "--name", "better", "-p", "profile=tiny",
          "-p", "steps=12")
     assert load_weights(network_file("better")).phases.names == tuple(ELECTRODE)
